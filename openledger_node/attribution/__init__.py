@@ -1,0 +1,1 @@
+"""Which data an output draws from, in integers that anyone can recompute. Pure."""

@@ -1,0 +1,1 @@
+"""The `oln` command: parse, call, print."""

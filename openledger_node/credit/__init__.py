@@ -1,0 +1,1 @@
+"""The fold: the deterministic reward function, its statements and explanations. Pure."""

@@ -1,0 +1,1 @@
+"""Files between homes and from other systems: bundles, import, export."""

@@ -1,0 +1,1 @@
+"""The protocol between two peers: bytes in, bytes and intents out. Pure."""
