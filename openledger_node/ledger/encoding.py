@@ -1,0 +1,88 @@
+"""Canonical bytes: the one encoding of everything that is hashed, signed or stored.
+
+- E1 A value is an integer (-2^63 to 2^64 - 1), `bin`, UTF-8 `str`, nil, or an array of values; no map, float, boolean
+  or extension type; arrays nest at most 16 deep.
+- E2 Every integer, length and array header takes its shortest msgpack form. A text is canonical when decoding and
+  encoding it again gives the same bytes: msgpack libraries accept non-minimal forms in silence.
+- E3 `H(what, a, b, ...)` is SHA-256 over msgpack `["oln/<what>/1", a, b, ...]`. Signatures are over those msgpack bytes
+  themselves (`signing_bytes`), not over their hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, TypeVar
+
+import msgspec
+
+from openledger_node.ledger.errors import BadInput
+
+MAX_DEPTH = 16
+"""Array nesting that a canonical text may have (E1); the deepest structure of version 1 has 9."""
+
+Value = Any
+"""A canonical value: int, bytes, str, None, or a list/tuple of values."""
+
+T = TypeVar("T")
+
+_SCALARS = frozenset((int, bytes, str, type(None)))
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder()
+
+encode = _encoder.encode
+"""encode(value) -> bytes. Structs declared `array_like` become arrays. The caller keeps to E1's types."""
+
+
+def has_plain_types(value: list[Any], depth: int = MAX_DEPTH) -> bool:
+    """Whether an array holds nothing but E1's types, nested at most `depth` deep."""
+    types = set(map(type, value))
+    if types <= _SCALARS:
+        return depth > 0
+    types.discard(list)
+    if depth < 2 or not types <= _SCALARS:
+        return False
+    return all(has_plain_types(item, depth - 1) for item in value if type(item) is list)
+
+
+def decode(data: bytes) -> Value:
+    """The canonical value in `data`; arrays come as lists. BadInput when `data` is not canonical (E1, E2)."""
+    try:
+        value = _decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise BadInput(f"not a canonical value: {error}") from None
+    if not has_plain_types([value], MAX_DEPTH + 1):
+        raise BadInput(
+            "not a canonical value: a map, float, boolean or extension, or nested too deep"
+        )
+    if _encoder.encode(value) != data:
+        raise BadInput("not a canonical value: an integer, length or text has a shorter form")
+    return value
+
+
+def decode_array(data: bytes) -> list[Any]:
+    """As `decode`, for a text that must be an array."""
+    value = decode(data)
+    if type(value) is not list:
+        raise BadInput("not a canonical array: it holds a single value")
+    return value
+
+
+def decode_as(decoder: msgspec.msgpack.Decoder[T], data: bytes, what: str) -> T:
+    """`data` decoded by a typed decoder and held to its canonical form. BadInput names `what`."""
+    try:
+        value = decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise BadInput(f"{what} is malformed: {error}") from None
+    if _encoder.encode(value) != data:
+        raise BadInput(f"{what} is not in canonical form")
+    return value
+
+
+def signing_bytes(what: str, *parts: Value) -> bytes:
+    """The bytes that a signature of kind `what` covers (E3)."""
+    return _encoder.encode([f"oln/{what}/1", *parts])
+
+
+def H(what: str, *parts: Value) -> bytes:  # noqa: N802 - the design's name
+    """SHA-256 over `signing_bytes(what, *parts)`: 32 bytes (E3)."""
+    return hashlib.sha256(_encoder.encode([f"oln/{what}/1", *parts])).digest()

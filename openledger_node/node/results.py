@@ -1,0 +1,507 @@
+"""What each command answers: frozen dataclasses whose fields are the JSON keys of `oln --json`.
+
+Ids are hex text, amounts integers in micro-credits (`_micro`), shares in parts per million (`_ppm`) or basis points.
+A field that does not apply is None. Lists are tuples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Initialised:
+    account_id: str
+    account: str
+    ledger_id: str
+    log_id: str
+    node_id: str
+    home: str
+    recovery_file: str
+    name: str
+    solo: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    home: str
+    account_id: str
+    account: str
+    name: str
+    ledger_id: str
+    ledger_name: str
+    role: str
+    events: int
+    logs: int
+    epoch: int
+    pending_events: int
+    parked_events: int
+    peers: tuple[str, ...]
+    disk_bytes: int
+    payload_bytes: int
+    balance_micro: int
+    locked_micro: int
+    state_digest: str
+    identity: str
+    alarms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerShown:
+    ledger_id: str
+    name: str
+    rules: Mapping[str, Any]
+    seats: tuple[Mapping[str, str], ...]
+    issuers: tuple[Mapping[str, Any], ...]
+    genesis_hex: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    account_id: str
+    account: str
+    name: str | None
+    own: bool
+    known: bool
+    devices: tuple[str, ...]
+    key_events: int
+    seat: bool
+    issuer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    accounts: tuple[Account, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    device: str
+    did: str
+    account_id: str
+    own: bool
+    retired: bool
+    logs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    devices: tuple[Device, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event was appended, durable and signed."""
+
+    event_id: str
+    kind: str
+    log_id: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileWritten:
+    file: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    contribution_id: str | None
+    title: str
+    documents: int
+    tokens: int
+    size_bytes: int
+    skipped: tuple[Skipped, ...]
+    derived: tuple[Mapping[str, Any], ...]
+    share: str
+    dry_run: bool
+    payload_commit: str
+
+    @property
+    def bytes(self) -> int:
+        return self.size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    contribution_id: str
+    account_id: str
+    title: str
+    license: str
+    datanet_id: str | None
+    documents: int
+    tokens: int
+    size_bytes: int
+    media_type: str
+    creators: tuple[tuple[str, int], ...]
+    derived_from: tuple[tuple[str, int], ...]
+    share: str
+    status: str  # final, pending, withdrawn, erased, void, parked
+    epoch: int | None
+    payload: str  # held, absent, erased
+    units_paid: int
+    units_unpaid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    contributions: tuple[Contribution, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Datanet:
+    datanet_id: str
+    account_id: str
+    name: str
+    description: str
+    license_policy: str
+    contributions: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Datanets:
+    datanets: tuple[Datanet, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    model_id: str
+    account_id: str
+    name: str
+    license: str
+    effective_licences: tuple[str, ...]
+    digests: tuple[str, ...]
+    bases: tuple[tuple[str, int], ...]
+    trained_on: tuple[tuple[str, int], ...]
+    creators: tuple[tuple[str, int], ...]
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    models: tuple[Model, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    agent_id: str
+    account_id: str
+    operator_id: str
+    name: str
+    card_digest: str | None
+    capabilities: tuple[str, ...]
+    models: tuple[str, ...]
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agents:
+    agents: tuple[Agent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyMoved:
+    """`issue`, `transfer`, `grant`, `redeem`: which of the ids is set depends on the command."""
+
+    event_id: str
+    amount_micro: int | None
+    to: str
+    grant_id: str | None = None
+    redeem_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Payout:
+    redeem_id: str
+    account_id: str
+    account: str
+    amount_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class Payouts:
+    payout_ids: tuple[str, ...]
+    payouts: tuple[Payout, ...]
+    total_micro: int
+    file: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Output tokens [start, end) drawn from a document of a contribution."""
+
+    start: int
+    end: int
+    start_byte: int
+    end_byte: int
+    contribution_id: str
+    document: int
+    token: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attributed:
+    ppm: Mapping[str, int]
+    unattributed_ppm: int
+    tokens: int
+    spans: tuple[Span, ...]
+    method: str
+    model_id: str | None
+    snapshot_epoch: int
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    receipt_id: str
+    ppm: Mapping[str, int]
+    unattributed_ppm: int
+    fee_micro: int
+    uses: int
+    grant_id: str | None
+    snapshot_epoch: int
+    earns: str  # "credits", "units", or "nothing", with the reason in `note`
+    note: str
+    repeated: bool  # an idempotency key answered with the first result
+
+
+@dataclass(frozen=True, slots=True)
+class UsedBatch:
+    receipts: tuple[Used, ...]
+    uses: int
+    fee_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochClosed:
+    closed: bool
+    epoch: int
+    cut_id: str
+    statement_root: str
+    state_digest: str
+    events: int
+    receipts: int
+    void: int
+    parked: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class EpochShown:
+    epoch: int
+    cut_id: str
+    statement_root: str
+    state_digest: str
+    logs_changed: int
+    rows: int
+    signatures: int
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Epochs:
+    epochs: tuple[EpochShown, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    account_id: str
+    account: str
+    name: str | None
+    balance_micro: int
+    locked_micro: int
+    escrow_micro: int
+    earned_micro: int
+    earned_data_micro: int
+    earned_model_micro: int
+    earned_agent_micro: int
+    refunds_micro: int
+    pending_micro: int | None
+    units: int
+    units_paid: int
+    units_unpaid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credits:
+    epoch: int
+    pending: bool
+    accounts: tuple[Credit, ...]
+    issued_micro: int
+    pool_micro: int
+    escrow_micro: int
+    burned_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatementRow:
+    account_id: str
+    name: str | None
+    units_paid: int
+    units_unpaid: int
+    data_micro: int
+    model_micro: int
+    agent_micro: int
+    refunds_micro: int
+    balance_micro: int
+    locked_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatementShown:
+    epoch: int
+    cut_id: str
+    statement_root: str
+    state_digest: str
+    rules_version: int
+    final: bool
+    rows: tuple[StatementRow, ...]
+    signatures: tuple[Mapping[str, str], ...]
+    licences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A node of an explanation tree: what, by which rule, how much, and why (children)."""
+
+    title: str
+    rule: str | None
+    amount_micro: int | None
+    children: tuple[Explained, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    id: str
+    what: str
+    tree: Explained
+
+
+@dataclass(frozen=True, slots=True)
+class EventShown:
+    event_id: str
+    log_id: str
+    account_id: str
+    account: str
+    seq: int
+    kind: str
+    time_ms: int
+    body: Mapping[str, Any]
+    payload_commit: str | None
+    payload_len: int
+    payload: str
+    epoch: int | None
+    status: str  # final, pending, void, parked, unread
+    rule: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    events: tuple[EventShown, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    file: str
+    what: str
+    size_bytes: int
+    ledger_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    valid: bool
+    what: str
+    ledger_id: str
+    ledger_name: str
+    facts: Mapping[str, Any]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    part: str
+    what: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    ok: bool
+    events: int
+    logs: int
+    payloads: int
+    epochs: int
+    problems: tuple[Problem, ...]
+    repaired: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    before_bytes: int
+    after_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    home: str
+    ledger_id: str
+    account_id: str
+    events: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BundleMoved:
+    """`bundle export` and `bundle import`."""
+
+    file: str
+    events: int
+    logs: int
+    payloads: int
+    size_bytes: int
+    refused: tuple[Refusal, ...]
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class BulkMoved:
+    """`import` and `export`."""
+
+    file: str
+    events: int
+    refused: tuple[Refusal, ...]
+    note: str
+
+
+def as_json(result: object) -> Any:
+    """A result as JSON-ready values; the keys are the field names (`size_bytes` of data also as `bytes`)."""
+    if isinstance(result, Mapping):
+        return {str(key): as_json(value) for key, value in result.items()}
+    if isinstance(result, (tuple, list)):
+        return [as_json(value) for value in result]
+    slots = getattr(type(result), "__dataclass_fields__", None)
+    if slots is None:
+        return result
+    shown = {name: as_json(getattr(result, name)) for name in slots}
+    if isinstance(result, Added):
+        shown["bytes"] = result.size_bytes
+    return shown
