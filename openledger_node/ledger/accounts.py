@@ -2,18 +2,22 @@
 
 - K3 Inception = `[1, [root keys], threshold, H("next", next root keys, next threshold), salt]`;
   `account_id = H("account", inception)`. It names no ledger; the signatures of the key events do.
-- K4 Key events form one chain an account: `[account, n, digest of the previous key event | nil, ..., signatures]`, with
-  `digest = H("key-event", body)` and signatures `[[root key index, sign("key", ledger_id, body so far)], ...]`, indexes
-  ascending, `threshold` or more of them valid. `...` is for
+- K4 Key events form one chain an account: `[account, n, digest of the previous key event | nil,
+  ..., signatures]`, with `digest = H("key-event", body)` and signatures `[[root key index,
+  sign("key", ledger_id, body so far)], ...]`, indexes ascending, `threshold` or more of them valid.
+  `...` is for
   `account.create` (n = 0): inception, device key, device signature;
   `account.add_device`: device key, device signature;
-  `account.rotate`: new root keys, new threshold, new next commitment; signed by the *new* keys, which match the commitment made before;
+  `account.rotate`: new root keys, new threshold, new next commitment; signed by the *new* keys,
+  which match the commitment made before;
   `account.retire_device`: device key, `[[log_id, size], ...]`.
-  The device's signature is `sign("device", ledger_id, account_id, device key)`: nobody enrols a key that is not theirs.
-- K5 Of two key events with equal n, the one already final wins, then a rotation, then the lower event id (the fold
-  chooses; `KeyChain.fault` says why one does not fit).
+  The device's signature is `sign("device", ledger_id, account_id, device key)`: nobody enrols a key
+  that is not theirs.
+- K5 Of two key events with equal n, the one already final wins, then a rotation, then the lower
+  event id (the fold chooses; `KeyChain.fault` says why one does not fit).
 
-The thief of the current root key cannot rotate: the next keys are known by their commitment alone until they are used.
+The thief of the current root key cannot rotate: the next keys are known by their commitment alone
+until they are used.
 """
 
 from __future__ import annotations
@@ -149,7 +153,8 @@ def root_signatures(
 class KeyChain:
     """The state of one account's chain after its first `n` key events.
 
-    `devices` maps an enrolled device key to None, or to the mapping log_id -> size at which its retirement closed it.
+    `devices` maps an enrolled device key to None, or to the mapping log_id -> size at which its
+    retirement closed it.
     """
 
     account_id: bytes

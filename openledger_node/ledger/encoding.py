@@ -1,11 +1,12 @@
 """Canonical bytes: the one encoding of everything that is hashed, signed or stored.
 
-- E1 A value is an integer (-2^63 to 2^64 - 1), `bin`, UTF-8 `str`, nil, or an array of values; no map, float, boolean
-  or extension type; arrays nest at most 16 deep.
-- E2 Every integer, length and array header takes its shortest msgpack form. A text is canonical when decoding and
-  encoding it again gives the same bytes: msgpack libraries accept non-minimal forms in silence.
-- E3 `H(what, a, b, ...)` is SHA-256 over msgpack `["oln/<what>/1", a, b, ...]`. Signatures are over those msgpack bytes
-  themselves (`signing_bytes`), not over their hash.
+- E1 A value is an integer (-2^63 to 2^64 - 1), `bin`, UTF-8 `str`, nil, or an array of values; no
+  map, float, boolean or extension type; arrays nest at most 16 deep.
+- E2 Every integer, length and array header takes its shortest msgpack form. A text is canonical
+  when decoding and encoding it again gives the same bytes: msgpack libraries accept non-minimal
+  forms in silence.
+- E3 `H(what, a, b, ...)` is SHA-256 over msgpack `["oln/<what>/1", a, b, ...]`. Signatures are over
+  those msgpack bytes themselves (`signing_bytes`), not over their hash.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder()
 
 encode = _encoder.encode
-"""encode(value) -> bytes. Structs declared `array_like` become arrays. The caller keeps to E1's types."""
+"""encode(value) -> bytes.
+
+Structs declared `array_like` become arrays. The caller keeps to E1's types.
+"""
 
 
 def has_plain_types(value: list[Any], depth: int = MAX_DEPTH) -> bool:
@@ -45,7 +49,10 @@ def has_plain_types(value: list[Any], depth: int = MAX_DEPTH) -> bool:
 
 
 def decode(data: bytes) -> Value:
-    """The canonical value in `data`; arrays come as lists. BadInput when `data` is not canonical (E1, E2)."""
+    """The canonical value in `data`.
+
+    Arrays come as lists. BadInput when `data` is not canonical (E1, E2).
+    """
     try:
         value = _decoder.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -83,6 +90,6 @@ def signing_bytes(what: str, *parts: Value) -> bytes:
     return _encoder.encode([f"oln/{what}/1", *parts])
 
 
-def H(what: str, *parts: Value) -> bytes:  # noqa: N802 - the design's name
+def H(what: str, *parts: Value) -> bytes:
     """SHA-256 over `signing_bytes(what, *parts)`: 32 bytes (E3)."""
     return hashlib.sha256(_encoder.encode([f"oln/{what}/1", *parts])).digest()

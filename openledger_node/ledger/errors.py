@@ -1,8 +1,8 @@
 """Errors, by whose fault they are; the text for people is made in one place.
 
-An error says what happened (`message`), and what to do next (`hint`). `code` is a stable word for programs, and
-`exit_status` is what `oln` ends with: 1 the answer is no, 2 wrong usage, 3 refused by the ledger's rules, 4 network,
-5 the store is damaged.
+An error says what happened (`message`), and what to do next (`hint`). `code` is a stable word for
+programs, and `exit_status` is what `oln` ends with: 1 the answer is no, 2 wrong usage, 3 refused by
+the ledger's rules, 4 network, 5 the store is damaged.
 
 | class | fault of | exit status |
 |---|---|---|

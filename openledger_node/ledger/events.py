@@ -1,12 +1,14 @@
 """Logs and their events: leaves, ids, and what it takes for a leaf to be accepted.
 
-- L1 A leaf is `[1, seq, kind, time_ms, body, payload_commit | nil, payload_len]`. It carries no author, backlink or
-  signature: the signed root binds them. `time_ms` is its author's claim and counts for nothing.
-- L2 Acceptance, frozen for version 1: a canonical array of seven (E1, E2) of at most 512 KiB whose second item is its
-  index, under a verified head. Everything else (version, kind, body, smaller limits, authority, money) is judged in
-  the fold, which makes a bad event void: so no two versions ever stop a log at different places.
-- L3 Leaf 0 is `log.open`; its body is the log's genesis `[1, ledger_id, account_id, device key, nonce(16), previous log | nil]`
-  and `log_id = H("log", genesis)`.
+- L1 A leaf is `[1, seq, kind, time_ms, body, payload_commit | nil, payload_len]`. It carries no
+  author, backlink or signature: the signed root binds them. `time_ms` is its author's claim and
+  counts for nothing.
+- L2 Acceptance, frozen for version 1: a canonical array of seven (E1, E2) of at most 512 KiB whose
+  second item is its index, under a verified head. Everything else (version, kind, body, smaller
+  limits, authority, money) is judged in the fold, which makes a bad event void: so no two versions
+  ever stop a log at different places.
+- L3 Leaf 0 is `log.open`; its body is the log's genesis `[1, ledger_id, account_id, device key,
+  nonce(16), previous log | nil]` and `log_id = H("log", genesis)`.
 - L4 `event_id = H("event", log_id, seq, leaf hash)`.
 """
 
@@ -113,7 +115,10 @@ def acceptance_fault(leaf: bytes, index: int) -> str:
 
 
 def parse_event(leaf: bytes) -> Event:
-    """The event in an accepted leaf. BadInput when it is not an event of version 1 (void in the fold)."""
+    """The event in an accepted leaf.
+
+    BadInput when it is not an event of version 1 (void in the fold).
+    """
     try:
         return _event_decoder.decode(leaf)
     except msgspec.DecodeError as error:

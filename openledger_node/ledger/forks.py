@@ -1,10 +1,12 @@
-"""Fork proofs: two heads of one log, signed by its key, that cannot both be prefixes of one history.
+"""Fork proofs: two signed heads of one log that cannot both be prefixes of one history.
 
-- L6 Evidence = `[log genesis, head a, head b, i, consistency path i -> a, consistency path i -> b, root at i,
-  leaf hash a, path a, leaf hash b, path b]` with sizes m <= n and i < m the length of the longest common prefix: both
-  heads extend the same prefix of i leaves, and hold different leaves at index i. With i = 0 the consistency paths are empty.
-- L7 Both signatures, both consistency paths and both inclusion paths verify, and the two leaf hashes differ; then
-  the log is closed at max(previous mark, i) once the `log.fork` that carries the evidence is final.
+- L6 Evidence = `[log genesis, head a, head b, i, consistency path i -> a, consistency path i -> b,
+  root at i, leaf hash a, path a, leaf hash b, path b]` with sizes m <= n and i < m the length of
+  the longest common prefix: both heads extend the same prefix of i leaves, and hold different
+  leaves at index i. With i = 0 the consistency paths are empty.
+- L7 Both signatures, both consistency paths and both inclusion paths verify, and the two leaf
+  hashes differ; then the log is closed at max(previous mark, i) once the `log.fork` that carries
+  the evidence is final.
 """
 
 from __future__ import annotations
@@ -111,7 +113,10 @@ def prove_fork(
     head_b: VerifiedHead,
     hashes_b: Sequence[bytes],
 ) -> ForkEvidence | None:
-    """Evidence from two verified heads and their leaf hashes; None when one history extends the other."""
+    """Evidence from two verified heads and their leaf hashes.
+
+    None when one history extends the other.
+    """
     if head_a.log_id != head_b.log_id:
         raise BadInput("two heads of different logs are no fork")
     if head_a.size > head_b.size:

@@ -1,9 +1,11 @@
 """The genesis document: what a ledger is, before anything has happened on it.
 
-- G1 Genesis = `[1, name, salt, rules_version, params, [[inception, device key], ... seats], [[issuer account, cap_micro per epoch], ...]]`;
-  `ledger_id = H("genesis", genesis)`. Seats' and issuers' accounts are created by `account.create` like all others.
-- G2 Params, in this order: epoch_ms, t0_ms, network_fee_bp, role_bp [data, model, agent], unattributed (`refund` or
-  `trained_on`), maturity_epochs, dispute_epochs, park_epochs, commons_accounts.
+- G1 Genesis = `[1, name, salt, rules_version, params, [[inception, device key], ... seats],
+  [[issuer account, cap_micro per epoch], ...]]`; `ledger_id = H("genesis", genesis)`. Seats' and
+  issuers' accounts are created by `account.create` like all others.
+- G2 Params, in this order: epoch_ms, t0_ms, network_fee_bp, role_bp [data, model, agent],
+  unattributed (`refund` or `trained_on`), maturity_epochs, dispute_epochs, park_epochs,
+  commons_accounts.
 - G3 n seats tolerate f = (n - 1) // 3 and decide with q = 2n // 3 + 1; n <= 3 needs all.
 """
 

@@ -1,8 +1,9 @@
 """Signed heads: a device's word for a whole prefix of its log.
 
-- L5 A head is the C2SP checkpoint text `oln/<log id hex>`, size in decimal, root in base64, each ended by a newline,
-  signed with the log's device key. Its text begins with `o`, so it cannot be a msgpack array: no head can stand for
-  any other signed thing, nor the reverse. On the wire it is `[log_id, size, root, signature]`.
+- L5 A head is the C2SP checkpoint text `oln/<log id hex>`, size in decimal, root in base64, each
+  ended by a newline, signed with the log's device key. Its text begins with `o`, so it cannot be a
+  msgpack array: no head can stand for any other signed thing, nor the reverse. On the wire it is
+  `[log_id, size, root, signature]`.
 
 `VerifiedHead` is made by `verify_head` alone: holding one is the proof.
 """
@@ -91,13 +92,17 @@ def sign_head(key: SigningKey, genesis: LogGenesis, size: int, root: bytes) -> V
 
 
 def verify_head(signed: SignedHead, genesis: LogGenesis) -> VerifiedHead:
-    """`signed`, checked against the key in its log's genesis. VerificationFailed when it does not fit."""
+    """`signed`, checked against the key in its log's genesis.
+
+    VerificationFailed when it does not fit.
+    """
     if genesis.log_id != signed.log_id:
         raise VerificationFailed("the head names another log than the genesis given with it")
     key = PublicKey.parse(genesis.device)
     if not key.verifies(signed.signature, checkpoint_text(signed.log_id, signed.size, signed.root)):
         raise VerificationFailed(
-            f"the signature on the head of log {signed.log_id.hex()[:16]} at size {signed.size} is wrong"
+            f"the signature on the head of log {signed.log_id.hex()[:16]} "
+            f"at size {signed.size} is wrong"
         )
     return VerifiedHead(signed, genesis, _MAKE)
 

@@ -1,10 +1,10 @@
 """Ed25519 keys and signatures (RFC 8032), held to one accepted set.
 
-- K1 A public key is 32 bytes that encode, canonically, a curve point outside the small-order subgroup. `cryptography`
-  takes the key `01 00 ... 00`, under which one signature verifies every message; this module is the only place that
-  makes a `PublicKey`, and it refuses such keys.
-- K2 A signature is 64 bytes, checked one at a time without batching: S below the group order, R compared as bytes
-  (the cofactorless check). `tests/vectors/ed25519.json` pins the accepted set.
+- K1 A public key is 32 bytes that encode, canonically, a curve point outside the small-order
+  subgroup. `cryptography` takes the key `01 00 ... 00`, under which one signature verifies every
+  message; this module is the only place that makes a `PublicKey`, and it refuses such keys.
+- K2 A signature is 64 bytes, checked one at a time without batching: S below the group order, R
+  compared as bytes (the cofactorless check). `tests/vectors/ed25519.json` pins the accepted set.
 
 Secret keys come in as 32-byte seeds: this layer has no random source.
 """

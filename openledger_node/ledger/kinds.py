@@ -1,7 +1,8 @@
 """The kinds of rules version 1 and the shape of each body.
 
-A body is a canonical array; the types here give its items, in order, with their limits. A body that does not fit is
-void in the fold, never refused at the door (L2). `parse_body` is the one place where a raw body becomes typed.
+A body is a canonical array; the types here give its items, in order, with their limits. A body that
+does not fit is void in the fold, never refused at the door (L2). `parse_body` is the one place
+where a raw body becomes typed.
 
 | kind | body | limit |
 |---|---|---|
@@ -85,7 +86,10 @@ class DatanetCreate(Body):
 
 
 class DataContribute(Body):
-    """A registered body of data; the corpus is its payload. `creators` () = the log's own account."""
+    """A registered body of data.
+
+    The corpus is its payload. `creators` () = the log's own account.
+    """
 
     datanet: Id | None
     title: Title
@@ -163,7 +167,10 @@ class MoneyGrant(Body):
 
 
 class MoneyRedeem(Body):
-    """`amount_micro` nil is a standing order; 0 ends the account's standing order with that issuer."""
+    """`amount_micro` nil is a standing order.
+
+    0 ends the account's standing order with that issuer.
+    """
 
     issuer: Id
     amount_micro: Amount | None
@@ -277,5 +284,8 @@ def parse_raw_body(kind: str, raw: bytes | msgspec.Raw) -> Any:
 
 
 def check_body(kind: str, body: Any) -> None:
-    """Holds a body about to be written to the shape the fold will ask of it. BadInput says what is wrong."""
+    """Holds a body about to be written to the shape the fold will ask of it.
+
+    BadInput says what is wrong.
+    """
     parse_raw_body(kind, encode(body))

@@ -1,8 +1,10 @@
 """How ids and keys are written for people, and read back.
 
-- An id (account, log, event, ledger) is 64 hex digits; a prefix of 8 or more may stand for it where it is unambiguous.
-- An account's short form is `acct-xxxx-xxxx-xxxx-xxxx-cccc`: the first 80 bits of its id in Crockford's base 32 (lower case),
-  then 20 bits of SHA-256 over them as a checksum, so that a mistyped character is noticed before money moves.
+- An id (account, log, event, ledger) is 64 hex digits; a prefix of 8 or more may stand for it where
+  it is unambiguous.
+- An account's short form is `acct-xxxx-xxxx-xxxx-xxxx-cccc`: the first 80 bits of its id in
+  Crockford's base 32 (lower case), then 20 bits of SHA-256 over them as a checksum, so that a
+  mistyped character is noticed before money moves.
 - A key is a `did:key:` (base58btc over the multicodec prefix 0xed01 and the key).
 """
 
@@ -39,7 +41,10 @@ def account_short(account_id: bytes) -> str:
 
 
 def parse_account_short(text: str) -> bytes:
-    """The first 10 bytes of the account id that `text` names. BadInput when the checksum does not fit."""
+    """The first 10 bytes of the account id that `text` names.
+
+    BadInput when the checksum does not fit.
+    """
     digits = text.lower().removeprefix("acct-").replace("-", "").replace("o", "0")
     digits = digits.replace("i", "1").replace("l", "1")
     if len(digits) != 4 * _GROUPS or any(digit not in _BASE32 for digit in digits):

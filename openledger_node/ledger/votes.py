@@ -1,9 +1,11 @@
-"""The shapes of `witness.*` events: frontiers, proposals, votes, states, and changes of the witness set.
+"""The shapes of `witness.*` events: frontiers, proposals, votes, states, changes of the set.
 
-- A vote is `[e, v, id | nil, sign(word, ledger_id, e, v, id)]` with word `notar`, `final` or `skip`.
-- A certificate is `[[seat index, signature], ...]` of q seats, ascending by seat; it is embedded where it is used, so
-  accepting any log never waits for another log.
-- The id of a proposal is H("proposal", ledger_id, e, v, parent id | nil, Q, cut_id); Q = sorted frontier event ids.
+- A vote is `[e, v, id | nil, sign(word, ledger_id, e, v, id)]` with word `notar`, `final` or
+  `skip`.
+- A certificate is `[[seat index, signature], ...]` of q seats, ascending by seat; it is embedded
+  where it is used, so accepting any log never waits for another log.
+- The id of a proposal is H("proposal", ledger_id, e, v, parent id | nil, Q, cut_id); Q = sorted
+  frontier event ids.
 
 What they mean is `agreement/`'s part (rules A1 to A11).
 """

@@ -1,7 +1,8 @@
 """Settings of a home: `node.toml`, every key known, typed and bounded.
 
-`configs/node.toml` in the project shows every key with its unit and default; a test holds the two together. An unknown key is
-refused with the nearest name, so that a misspelt limit is never silently the default.
+`configs/node.toml` in the project shows every key with its unit and default; a test holds the two
+together. An unknown key is refused with the nearest name, so that a misspelt limit is never
+silently the default.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ class Config:
 
 
 def load_config(path: Path) -> Config:
-    """The settings in `path`; the defaults where it is silent or absent. UsageError names key and bound."""
+    """The settings in `path`.
+
+    The defaults where it is silent or absent. UsageError names key and bound.
+    """
     values: dict[str, Any] = {key: setting.default for key, setting in SETTINGS.items()}
     if path.exists():
         values.update(_read(path))

@@ -1,11 +1,13 @@
 """Secret keys at rest: one small JSON file a key, mode 0600, sealed when a passphrase is given.
 
-A file holds `{"openledger": "key", "version": 1, "role", "public", "secret"}` with the seed in hex, or `"sealed"` in place
-of `"secret"`: Argon2id (64 MiB, 3 passes, 1 lane) over the passphrase, then ChaCha20-Poly1305 over the seed with the role and
-public key as associated data. Roles: `device` (signs the log), `root` (the account's current root key), `next_root`
-(committed to, in the recovery file alone), `transport` (links; never a log key).
+A file holds `{"openledger": "key", "version": 1, "role", "public", "secret"}` with the seed in hex,
+or `"sealed"` in place of `"secret"`: Argon2id (64 MiB, 3 passes, 1 lane) over the passphrase, then
+ChaCha20-Poly1305 over the seed with the role and public key as associated data. Roles: `device`
+(signs the log), `root` (the account's current root key), `next_root` (committed to, in the recovery
+file alone), `transport` (links; never a log key).
 
-The passphrase comes from `OLN_PASSPHRASE_FILE`, or a systemd credential named `oln-passphrase`; it is never an argument.
+The passphrase comes from `OLN_PASSPHRASE_FILE`, or a systemd credential named `oln-passphrase`; it
+is never an argument.
 """
 
 from __future__ import annotations
@@ -79,7 +81,10 @@ def key_document(role: str, key: SigningKey, passphrase: bytes | None) -> dict[s
 
 
 def key_from_document(document: Any, role: str, passphrase: bytes | None) -> SigningKey:
-    """The key in a document. BadInput when it is not one; UsageError when the passphrase is missing or wrong."""
+    """The key in a document.
+
+    BadInput when it is not one; UsageError when the passphrase is missing or wrong.
+    """
     try:
         if document["openledger"] != "key" or document["version"] != 1 or document["role"] != role:
             raise BadInput(f"not a {role} key file of version 1")
@@ -133,7 +138,10 @@ def write_private(path: Path, text: str) -> None:
 
 
 def replace_private(path: Path, text: str) -> None:
-    """As `write_private`, in place of what is there; the old file stays whole until the new one is durable."""
+    """As `write_private`, in place of what is there.
+
+    The old file stays whole until the new one is durable.
+    """
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     write_private(fresh, text)

@@ -1,7 +1,7 @@
 """What each command answers: frozen dataclasses whose fields are the JSON keys of `oln --json`.
 
-Ids are hex text, amounts integers in micro-credits (`_micro`), shares in parts per million (`_ppm`) or basis points.
-A field that does not apply is None. Lists are tuples.
+Ids are hex text, amounts integers in micro-credits (`_micro`), shares in parts per million (`_ppm`)
+or basis points. A field that does not apply is None. Lists are tuples.
 """
 
 from __future__ import annotations
@@ -493,7 +493,10 @@ class BulkMoved:
 
 
 def as_json(result: object) -> Any:
-    """A result as JSON-ready values; the keys are the field names (`size_bytes` of data also as `bytes`)."""
+    """A result as JSON-ready values.
+
+    The keys are the field names (`size_bytes` of data also as `bytes`).
+    """
     if isinstance(result, Mapping):
         return {str(key): as_json(value) for key, value in result.items()}
     if isinstance(result, (tuple, list)):
