@@ -1,4 +1,4 @@
-"""openledger-node: whose work an output drew on and what they are owed, in figures anyone can check.
+"""openledger-node: whose work an output drew on and what they are owed, in checkable figures.
 
 A map of the package, in the order of its layers; each layer imports only those above it:
 
