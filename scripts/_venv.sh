@@ -105,7 +105,7 @@ ensure_venv() {
     if fits "$extra" "$stamp"; then return 0; fi
     lock_venv
     if ! fits "$extra" "$stamp"; then
-        if [ "$(cat "$VENV/python.stamp" 2>/dev/null)" != "$("$PYTHON" -VV)" ] || ! "$VENV/bin/python" -c '' 2>/dev/null; then
+        if ! reusable; then
             create_venv
             "$PYTHON" -VV >"$VENV/python.stamp"
         fi
@@ -115,6 +115,12 @@ ensure_venv() {
         [ "$extra" = run ] || printf '%s\n' "$stamp" >"$VENV/installed-$extra.stamp"
     fi
     unlock_venv
+}
+
+# Made by this Python, working, and once completely installed; anything else is made anew.
+reusable() {
+    [ -f "$VENV/installed-run.stamp" ] && "$VENV/bin/python" -c '' 2>/dev/null &&
+        [ "$(cat "$VENV/python.stamp" 2>/dev/null)" = "$("$PYTHON" -VV)" ]
 }
 
 fits() {

@@ -136,6 +136,14 @@ def test_a_failed_reinstallation_invalidates_what_was_there(checkout: Path) -> N
     assert call(checkout / "scripts" / "run", FAKE_PIP="fails").returncode == 1
 
 
+def test_what_an_interrupted_installation_left_is_not_built_upon(checkout: Path) -> None:
+    call(checkout / "scripts" / "run", FAKE_PIP="fails")
+    half = checkout / ".venv" / "half-a-package"
+    half.write_text("x", encoding="utf-8")
+    assert call(checkout / "scripts" / "run").returncode == 0
+    assert not half.exists()
+
+
 def test_an_environment_that_cannot_be_made_leaves_nothing_behind(checkout: Path) -> None:
     failed = call(checkout / "scripts" / "run", FAKE_VENV="fails")
     assert failed.returncode == 1
