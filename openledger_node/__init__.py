@@ -11,6 +11,7 @@ A map of the package, in the order of its layers; each layer imports only those 
     net          links between machines                                                      sockets
     node         a home: wires store, agreement and fold together, and owns the clock        all
     exchange     bundles, and import and export                                              files
+    api          the Python interface of a home: one method for each command                 all
     cli          the `oln` command: parse, call, print                                       all
 
 The Python interface is `open_home(path)`; docs/ARCHITECTURE.md has the reading order.
@@ -19,7 +20,7 @@ The Python interface is `open_home(path)`; docs/ARCHITECTURE.md has the reading 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from openledger_node.node.home import open_home
+    from openledger_node.api import open_home
 
 __all__ = ["__version__", "open_home"]
 
@@ -27,9 +28,9 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import the home on first use, so that reading the version costs nothing."""
+    """Imports the Python interface on first use, so that reading the version costs nothing."""
     if name == "open_home":
-        from openledger_node.node.home import open_home
+        from openledger_node.api import open_home
 
         return open_home
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
