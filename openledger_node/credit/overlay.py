@@ -1,0 +1,250 @@
+"""The books of one epoch: decoded records of what the epoch touches, over the stored state.
+
+A record is decoded when it is first touched, changed in place, and encoded once, when the epoch is
+done: so the cost of an epoch follows what it touches. Nothing here iterates in an order that
+depends on arrival: the delta is sorted by key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from openledger_node.credit import state_records as records
+from openledger_node.credit.inputs import StateReader
+from openledger_node.credit.state_records import (
+    Agenda,
+    Amount,
+    Purse,
+    Receipt,
+    Record,
+    Rules,
+    Totals,
+    epoch_key,
+)
+from openledger_node.ledger.encoding import encode
+
+R = TypeVar("R", bound=Record)
+Delta = list[tuple[bytes, bytes | None]]
+
+
+class Table(Generic[R]):
+    """Records of one type by the rest of their key; `live` holds what was touched, None where there
+    is nothing.
+    """
+
+    __slots__ = ("changed", "decode", "live", "prefix", "state")
+
+    def __init__(self, state: StateReader, prefix: bytes, record_type: type[R]) -> None:
+        self.state = state
+        self.prefix = prefix
+        self.decode: Callable[[bytes], R] = msgspec.msgpack.Decoder(record_type).decode
+        self.live: dict[bytes, R | None] = {}
+        self.changed: dict[bytes, None] = {}
+
+    def get(self, key: bytes) -> R | None:
+        """The record under `key` as it is now, to read; call `touch` after changing it."""
+        try:
+            return self.live[key]
+        except KeyError:
+            raw = self.state.get(self.prefix + key)
+            record = None if raw is None else self.decode(raw)
+            self.live[key] = record
+            return record
+
+    def put(self, key: bytes, record: R) -> None:
+        self.live[key] = record
+        self.changed[key] = None
+
+    def remove(self, key: bytes) -> None:
+        self.live[key] = None
+        self.changed[key] = None
+
+    def touch(self, key: bytes) -> None:
+        self.changed[key] = None
+
+    def items(self, start: bytes = b"") -> Iterator[tuple[bytes, R]]:
+        """All records whose key begins with `start`, ascending, as they are now."""
+        keys = {key[1:] for key, _ in self.state.scan(self.prefix + start)}
+        keys.update(key for key in self.live if key.startswith(start))
+        for key in sorted(keys):
+            record = self.get(key)
+            if record is not None:
+                yield key, record
+
+    def touched(self) -> Iterator[R]:
+        """The changed records, in no particular order of keys."""
+        for key in self.changed:
+            record = self.live[key]
+            if record is not None:
+                yield record
+
+    def encoded(self, record: R) -> bytes:
+        """The stored form of a record."""
+        return encode(record)
+
+    def delta(self) -> Delta:
+        """The changes, unsorted. A record made and removed within the epoch leaves none."""
+        prefix, live = self.prefix, self.live
+        changes: Delta = []
+        for key in self.changed:
+            record = live[key]
+            full = prefix + key
+            if record is not None:
+                changes.append((full, self.encoded(record)))
+            elif self.state.get(full) is not None:
+                changes.append((full, None))
+        return changes
+
+
+class PurseTable(Table[Purse]):
+    """Purses, with what each held when the epoch began and what it has spent since (C1)."""
+
+    __slots__ = ("opening", "spent")
+
+    def __init__(self, state: StateReader) -> None:
+        super().__init__(state, records.PURSE, Purse)
+        self.opening: dict[bytes, tuple[int, ...]] = {}
+        self.spent: dict[bytes, int] = {}
+
+    def get(self, key: bytes) -> Purse | None:
+        try:
+            return self.live[key]
+        except KeyError:
+            purse = super().get(key)
+            if purse is not None:
+                self.opening[key] = msgspec.structs.astuple(purse)
+            return purse
+
+    def open_account(self, account: bytes) -> None:
+        """The empty purse of an account that was just created."""
+        self.put(account, Purse(0, 0, 0, 0, 0, 0, 0, 0))
+        self.opening[account] = (0,) * 8
+
+    def known(self, account: bytes) -> Purse:
+        """The purse of an account that exists, about to be changed."""
+        self.changed[account] = None
+        purse = self.get(account)
+        if purse is None:
+            raise KeyError(account.hex())
+        return purse
+
+    def spendable(self, account: bytes) -> int:
+        """What C1 lets an account still spend in this epoch, in micro-credits."""
+        if self.get(account) is None:
+            return 0
+        return self.opening[account][0] - self.spent.get(account, 0)
+
+    def spend(self, account: bytes, amount: int) -> bool:
+        """Takes `amount` from the account's balance if C1 allows it."""
+        if amount > self.spendable(account):
+            return False
+        self.spent[account] = self.spent.get(account, 0) + amount
+        self.known(account).balance -= amount
+        return True
+
+
+class ReceiptTable(Table[Receipt]):
+    """Receipts; one of which nothing can come any more is stored without its weights."""
+
+    __slots__ = ()
+
+    def encoded(self, record: Receipt) -> bytes:
+        if record.weights and is_closed(record):
+            weights, record.weights = record.weights, ()
+            raw = encode(record)
+            record.weights = weights
+            return raw
+        return encode(record)
+
+
+def is_closed(receipt: Receipt) -> bool:
+    """Whether neither money nor units can come of a receipt any more."""
+    if receipt.status == records.HELD:
+        return False
+    return receipt.status != records.MATURED or bool(receipt.counted)
+
+
+class Tables:
+    """Every table of the state, and the single records."""
+
+    def __init__(self, state: StateReader) -> None:
+        self.state = state
+        self.purses = PurseTable(state)
+        self.receipts = ReceiptTable(state, records.RECEIPT, Receipt)
+        self.chains = Table(state, records.CHAIN, records.Chain)
+        self.logs = Table(state, records.LOG, records.Log)
+        self.device_logs = Table(state, records.DEVICE_LOG, records.Listed)
+        self.contributions = Table(state, records.CONTRIBUTION, records.Contribution)
+        self.models = Table(state, records.MODEL, records.Model)
+        self.trained_on = Table(state, records.TRAINED_ON, records.TrainedOn)
+        self.agents = Table(state, records.AGENT, records.Agent)
+        self.datanets = Table(state, records.DATANET, records.Datanet)
+        self.members = Table(state, records.MEMBER, records.Member)
+        self.derivations = Table(state, records.DERIVATION, records.Derivation)
+        self.grants = Table(state, records.GRANT, records.Grant)
+        self.redeems = Table(state, records.REDEEM, records.Redeem)
+        self.standing = Table(state, records.STANDING, records.Standing)
+        self.payouts = Table(state, records.PAYOUT, records.Payout)
+        self.escrow = Table(state, records.ESCROW, Amount)
+        self.parked = Table(state, records.PARKED, records.Parked)
+        self.voids = Table(state, records.VOID, records.Void)
+        self.agendas = Table(state, records.AGENDA, Agenda)
+        self.verdicts = Table(state, records.VERDICTS, records.Verdicts)
+        self.proposed_sets = Table(state, records.PROPOSED_SET, records.ProposedSet)
+        self.ready = Table(state, records.READY, records.Ready)
+        self._totals = Table(state, records.TOTALS, Totals)
+        self._rules = Table(state, records.RULES, Rules)
+        self._epoch = Table(state, records.EPOCH, records.EpochMark)
+        self.by_kind: tuple[tuple[str, Table[Any]], ...] = (
+            ("contribution", self.contributions),
+            ("model", self.models),
+            ("agent", self.agents),
+            ("datanet", self.datanets),
+            ("derivation", self.derivations),
+            ("receipt", self.receipts),
+            ("grant", self.grants),
+            ("redeem", self.redeems),
+            ("payout", self.payouts),
+            ("void", self.voids),
+        )
+        self.totals = self._single(self._totals)
+        self.rules = self._single(self._rules)
+        self.last = self._single(self._epoch)
+
+    @staticmethod
+    def _single(table: Table[R]) -> R:
+        record = table.get(b"")
+        if record is None:
+            raise KeyError(f"the state has no record {table.prefix!r}: it was never begun")
+        return record
+
+    def agenda(self, epoch: int) -> Agenda:
+        """What falls due at the end of `epoch`, about to be added to."""
+        key = epoch_key(epoch)
+        agenda = self.agendas.get(key)
+        if agenda is None:
+            agenda = Agenda([], [], [], [])
+        self.agendas.put(key, agenda)
+        return agenda
+
+    def set_rules(self, rules: Rules) -> None:
+        """The rules of the next epoch."""
+        self._rules.put(b"", rules)
+
+    def next_rules(self) -> Rules:
+        """The rules that the next epoch will follow."""
+        return self._single(self._rules)
+
+    def delta(self) -> Delta:
+        """All changes of the epoch, sorted by key."""
+        self._totals.touch(b"")
+        self._epoch.touch(b"")
+        changes: Delta = []
+        for table in vars(self).values():
+            if isinstance(table, Table):
+                changes += table.delta()
+        changes.sort()
+        return changes

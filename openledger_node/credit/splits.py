@@ -1,0 +1,74 @@
+"""The splits: pure functions that divide an amount and hand out all of it (C5 to C8, C10, C13).
+
+Both the fold and `explain` call these, so an explanation cannot tell another story than the
+statement. Amounts are micro-credits, shares of a fee basis points, weights ppm; keys are ids or
+ascii words; salts are ids (C6, C7) or the cut's id (C10). The order of the weights has no influence
+on who gets what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from openledger_node.credit.apportion import apportion
+from openledger_node.credit.state_records import Shares
+from openledger_node.ledger.genesis import BASIS_POINTS, Params
+
+UNATTRIBUTED_KEY: Final = bytes(32)
+"""Stands for the unattributed ppm among the contributions of a receipt (C7)."""
+
+
+def fee_parts(
+    receipt_id: bytes, fee: int, params: Params, has_agent: bool
+) -> tuple[int, int, int, int]:
+    """(network, data, model, agent) of a fee (C5, C6). Without an agent its part is the model's."""
+    network = fee * params.network_fee_bp // BASIS_POINTS
+    data_bp, model_bp, agent_bp = params.role_bp
+    if not has_agent:
+        roles = [(b"data", data_bp), (b"model", model_bp + agent_bp)]
+        data, model = apportion(fee - network, roles, receipt_id)
+        return network, data, model, 0
+    roles = [(b"data", data_bp), (b"model", model_bp), (b"agent", agent_bp)]
+    data, model, agent = apportion(fee - network, roles, receipt_id)
+    return network, data, model, agent
+
+
+def data_parts(receipt_id: bytes, data: int, weights: Shares, unattributed: int) -> list[int]:
+    """The data part over a receipt's contributions, in their order; the last is the unattributed
+    one (C7).
+    """
+    return apportion(data, [*weights, (UNATTRIBUTED_KEY, unattributed)], receipt_id)
+
+
+def declared_parts(
+    receipt_id: bytes, amount: int, declared: Iterable[tuple[bytes, int, Shares | None]]
+) -> tuple[dict[bytes, int], int]:
+    """C7 under the policy `trained_on`: (contribution -> part, what is refunded).
+
+    `declared` is [(named id, weight, None or the datanet's members with their tokens)]. A datanet's
+    part goes to its members by tokens; what has no taker is refunded.
+    """
+    named = list(declared)
+    paid: dict[bytes, int] = {}
+    refund = amount
+    parts = apportion(amount, [(key, weight) for key, weight, _ in named], receipt_id)
+    for (key, _, members), part in zip(named, parts, strict=True):
+        shares = ((key, 1),) if members is None else members
+        if part and sum(weight for _, weight in shares):
+            refund -= part
+            for (taker, _), share in zip(shares, apportion(part, shares, receipt_id), strict=True):
+                paid[taker] = paid.get(taker, 0) + share
+    return paid, refund
+
+
+def floor_parts(released: int, floors: Shares) -> tuple[list[tuple[bytes, int]], int]:
+    """([(ancestor, its part)], the rest) of what is released to an artefact in an epoch (C8)."""
+    takes = [(ancestor, released * floor_bp // BASIS_POINTS) for ancestor, floor_bp in floors]
+    return takes, released - sum(part for _, part in takes)
+
+
+def creator_parts(total: int, creators: Shares, cut_id: bytes) -> list[tuple[bytes, int]]:
+    """[(creator, part)] of an artefact's whole due in an epoch (C10)."""
+    parts = apportion(total, creators, cut_id)
+    return [(account, part) for (account, _), part in zip(creators, parts, strict=True)]
