@@ -51,7 +51,7 @@ class _Body(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
     pass
 
 
-class Inception(_Body):
+class Inception(_Body, frozen=True):
     """How an account begins (K3)."""
 
     version: Annotated[int, Meta(ge=1, le=1)]
@@ -65,7 +65,7 @@ class Inception(_Body):
         return H("account", self)
 
 
-class AccountCreate(_Body):
+class AccountCreate(_Body, frozen=True):
     account_id: Id
     n: Annotated[int, Meta(ge=0, le=0)]
     previous: None
@@ -75,7 +75,7 @@ class AccountCreate(_Body):
     signatures: RootSignatures
 
 
-class AccountAddDevice(_Body):
+class AccountAddDevice(_Body, frozen=True):
     account_id: Id
     n: Position
     previous: Id
@@ -84,7 +84,7 @@ class AccountAddDevice(_Body):
     signatures: RootSignatures
 
 
-class AccountRotate(_Body):
+class AccountRotate(_Body, frozen=True):
     account_id: Id
     n: Position
     previous: Id
@@ -94,7 +94,7 @@ class AccountRotate(_Body):
     signatures: RootSignatures
 
 
-class AccountRetireDevice(_Body):
+class AccountRetireDevice(_Body, frozen=True):
     account_id: Id
     n: Position
     previous: Id
@@ -183,6 +183,8 @@ class KeyChain:
                 return fault
         elif self.devices.get(event.device, {}) is not None:
             return "the device key is not an enrolled one"
+        elif len({log_id for log_id, _ in event.logs}) != len(event.logs):
+            return "a log is listed twice"
         return _signature_fault(event, ledger_id, self.root_keys, self.threshold)
 
     def _rotation_fault(self, event: AccountRotate, ledger_id: bytes) -> str:

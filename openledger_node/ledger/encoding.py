@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
@@ -39,13 +40,17 @@ Structs declared `array_like` become arrays. The caller keeps to E1's types.
 
 def has_plain_types(value: list[Any], depth: int = MAX_DEPTH) -> bool:
     """Whether an array holds nothing but E1's types, nested at most `depth` deep."""
-    types = set(map(type, value))
-    if types <= _SCALARS:
-        return depth > 0
-    types.discard(list)
-    if depth < 2 or not types <= _SCALARS:
-        return False
-    return all(has_plain_types(item, depth - 1) for item in value if type(item) is list)
+    level = value
+    for _ in range(depth):
+        types = set(map(type, level))
+        types.discard(list)
+        if not types <= _SCALARS:
+            return False
+        inner = [item for item in level if type(item) is list]
+        if not inner:
+            return True
+        level = list(chain.from_iterable(inner))
+    return False
 
 
 def decode(data: bytes) -> Value:

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from openledger_node.ledger.accounts import KEY_EVENT_KINDS
-from openledger_node.ledger.encoding import encode
+from openledger_node.ledger.encoding import decode_array, encode
 from openledger_node.ledger.errors import BadInput
 from openledger_node.ledger.events import (
     MAX_BODY_BYTES,
@@ -73,19 +73,19 @@ class Body(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_unknow
     """Base of the bodies: arrays in fixed order."""
 
 
-class AccountAccept(Body):
-    """A named creator takes its share of a contribution or model, or an owner accepts a derivation."""
+class AccountAccept(Body, frozen=True):
+    """A named creator takes its share, or an owner accepts a derivation of its contribution."""
 
     target: Id
 
 
-class DatanetCreate(Body):
+class DatanetCreate(Body, frozen=True):
     name: Title
     description: Annotated[str, Meta(max_length=MAX_DESCRIPTION_CHARS)]
     licence_policy: Licence
 
 
-class DataContribute(Body):
+class DataContribute(Body, frozen=True):
     """A registered body of data.
 
     The corpus is its payload. `creators` () = the log's own account.
@@ -103,32 +103,32 @@ class DataContribute(Body):
     derived_from: Floors
 
 
-class DataShare(Body):
+class DataShare(Body, frozen=True):
     contribution: Id
     policy: Literal["none", "all"] | Annotated[tuple[Id, ...], Meta(max_length=MAX_SHARED_WITH)]
 
 
-class DataDerivation(Body):
+class DataDerivation(Body, frozen=True):
     contribution: Id
     map_root: Id
     sources: Annotated[tuple[tuple[Id, Count], ...], Meta(max_length=MAX_SOURCES)]
 
 
-class DataCommons(Body):
+class DataCommons(Body, frozen=True):
     contribution: Id
 
 
-class DataWithdraw(Body):
+class DataWithdraw(Body, frozen=True):
     target: Id
     reason: Note
 
 
-class DataErase(Body):
+class DataErase(Body, frozen=True):
     target: Id
     reason: Note
 
 
-class ModelRegister(Body):
+class ModelRegister(Body, frozen=True):
     name: Title
     digests: Annotated[tuple[Digest, ...], Meta(max_length=MAX_DIGESTS)]
     bases: Floors
@@ -140,7 +140,7 @@ class ModelRegister(Body):
     license: Licence
 
 
-class AgentRegister(Body):
+class AgentRegister(Body, frozen=True):
     name: Title
     operator: Id
     card_digest: Digest | None
@@ -148,25 +148,25 @@ class AgentRegister(Body):
     models: Annotated[tuple[Id, ...], Meta(max_length=64)]
 
 
-class MoneyIssue(Body):
+class MoneyIssue(Body, frozen=True):
     to: Id
     amount_micro: PositiveAmount
     note: Note
 
 
-class MoneyTransfer(Body):
+class MoneyTransfer(Body, frozen=True):
     to: Id
     amount_micro: PositiveAmount
     note: Note
 
 
-class MoneyGrant(Body):
+class MoneyGrant(Body, frozen=True):
     provider: Id
     amount_micro: PositiveAmount
     expiry_epoch: Epoch | None
 
 
-class MoneyRedeem(Body):
+class MoneyRedeem(Body, frozen=True):
     """`amount_micro` nil is a standing order.
 
     0 ends the account's standing order with that issuer.
@@ -177,13 +177,13 @@ class MoneyRedeem(Body):
     minimum_micro: Amount
 
 
-class MoneyPayout(Body):
+class MoneyPayout(Body, frozen=True):
     items: Annotated[tuple[tuple[Id, PositiveAmount], ...], Meta(max_length=MAX_PAYOUT_ITEMS)]
     reference: Note
     reverses: Id | None
 
 
-class UseReceipt(Body):
+class UseReceipt(Body, frozen=True):
     """That a model (or agent) was used, on a grant or without one, and what the output drew on."""
 
     grant: Id | None
@@ -198,15 +198,15 @@ class UseReceipt(Body):
     method: Literal["spans", "retrieved"]
 
 
-class UseConfirm(Body):
+class UseConfirm(Body, frozen=True):
     receipt: Id
 
 
-class UseCancel(Body):
+class UseCancel(Body, frozen=True):
     receipt: Id
 
 
-class UseDispute(Body):
+class UseDispute(Body, frozen=True):
     receipt: Id
 
 
@@ -216,12 +216,12 @@ Ground = Literal[
 GROUNDS: Final[tuple[str, ...]] = get_args(Ground)
 
 
-class AuditChallenge(Body):
+class AuditChallenge(Body, frozen=True):
     target: Id
     ground: Ground
 
 
-class AuditVerdict(Body):
+class AuditVerdict(Body, frozen=True):
     target: Id
     upheld: Annotated[int, Meta(ge=0, le=1)]
 
@@ -284,8 +284,10 @@ def parse_raw_body(kind: str, raw: bytes | msgspec.Raw) -> Any:
 
 
 def check_body(kind: str, body: Any) -> None:
-    """Holds a body about to be written to the shape the fold will ask of it.
+    """Holds a body about to be written to E1 and to the shape the fold will ask of it.
 
     BadInput says what is wrong.
     """
-    parse_raw_body(kind, encode(body))
+    raw = encode(body)
+    decode_array(raw)
+    parse_raw_body(kind, raw)

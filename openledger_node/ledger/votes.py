@@ -37,19 +37,19 @@ class VoteBody(msgspec.Struct, array_like=True, frozen=True, gc=False, forbid_un
     """Base of the bodies of `witness.*`."""
 
 
-class WitnessFrontier(VoteBody):
+class WitnessFrontier(VoteBody, frozen=True):
     """A1: the signed heads that changed since cut e-1, as far as this seat holds them."""
 
     epoch: EpochNumber
     heads: Annotated[tuple[SignedHead, ...], Meta(max_length=MAX_FRONTIER_HEADS)]
 
 
-class SkipCertificate(VoteBody):
+class SkipCertificate(VoteBody, frozen=True):
     view: View
     certificate: Certificate
 
 
-class WitnessPropose(VoteBody):
+class WitnessPropose(VoteBody, frozen=True):
     """A3: a cut for epoch e in view v, with all that makes it valid."""
 
     epoch: EpochNumber
@@ -63,28 +63,28 @@ class WitnessPropose(VoteBody):
     cut_id: Id
 
 
-class WitnessNotar(VoteBody):
+class WitnessNotar(VoteBody, frozen=True):
     epoch: EpochNumber
     view: View
     proposal_id: Id
     signature: Signature
 
 
-class WitnessFinal(VoteBody):
+class WitnessFinal(VoteBody, frozen=True):
     epoch: EpochNumber
     view: View
     proposal_id: Id
     signature: Signature
 
 
-class WitnessSkip(VoteBody):
+class WitnessSkip(VoteBody, frozen=True):
     epoch: EpochNumber
     view: View
     proposal_id: None
     signature: Signature
 
 
-class WitnessState(VoteBody):
+class WitnessState(VoteBody, frozen=True):
     """A8: what a seat's fold made of epoch e, with the certificate that decided it."""
 
     epoch: EpochNumber
@@ -103,7 +103,7 @@ class WitnessState(VoteBody):
 SeatKeys = Annotated[tuple[tuple[Id, Key], ...], Meta(min_length=1, max_length=MAX_SEATS)]
 
 
-class WitnessSet(VoteBody):
+class WitnessSet(VoteBody, frozen=True):
     """A10: a new set of seats, rules version, params and issuers."""
 
     number: Annotated[int, Meta(ge=1, le=2**40)]
@@ -116,7 +116,7 @@ class WitnessSet(VoteBody):
     ]
 
 
-class WitnessReady(VoteBody):
+class WitnessReady(VoteBody, frozen=True):
     number: Annotated[int, Meta(ge=1, le=2**40)]
 
 
