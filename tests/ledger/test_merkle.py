@@ -1,0 +1,221 @@
+"""M1, M2: trees, frontiers and proofs, against the RFC's own words and published vectors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openledger_node.ledger import merkle
+from openledger_node.ledger.merkle import Frontier
+
+VECTORS: dict[str, Any] = json.loads(
+    (Path(__file__).parents[1] / "vectors" / "rfc6962.json").read_text()
+)
+LEAVES = [bytes.fromhex(leaf) for leaf in VECTORS["leaves"]]
+sizes = st.integers(0, 300)
+
+
+def made(count: int) -> list[bytes]:
+    """`count` distinct leaves."""
+    return [b"leaf %d" % i for i in range(count)]
+
+
+# The oracle: RFC 6962 section 2.1, word for word, slow.
+
+
+def mth(d: list[bytes]) -> bytes:
+    n = len(d)
+    if n == 0:
+        return hashlib.sha256(b"").digest()
+    if n == 1:
+        return hashlib.sha256(b"\x00" + d[0]).digest()
+    k = largest_power_below(n)
+    return hashlib.sha256(b"\x01" + mth(d[:k]) + mth(d[k:])).digest()
+
+
+def largest_power_below(n: int) -> int:
+    k = 1
+    while k * 2 < n:
+        k *= 2
+    return k
+
+
+def path(m: int, d: list[bytes]) -> list[bytes]:
+    n = len(d)
+    if n == 1:
+        return []
+    k = largest_power_below(n)
+    if m < k:
+        return [*path(m, d[:k]), mth(d[k:])]
+    return [*path(m - k, d[k:]), mth(d[:k])]
+
+
+def subproof(m: int, d: list[bytes], b: bool) -> list[bytes]:
+    n = len(d)
+    if m == n:
+        return [] if b else [mth(d)]
+    k = largest_power_below(n)
+    if m <= k:
+        return [*subproof(m, d[:k], b), mth(d[k:])]
+    return [*subproof(m - k, d[k:], False), mth(d[:k])]
+
+
+@pytest.mark.rule("M1")
+def test_the_published_roots_come_out() -> None:
+    for size, expected in enumerate(VECTORS["roots"]):
+        assert merkle.root(LEAVES[:size]).hex() == expected
+        assert Frontier().extend(merkle.leaf_hashes(LEAVES[:size])).root().hex() == expected
+
+
+@pytest.mark.rule("M2")
+def test_the_published_proofs_come_out_and_verify() -> None:
+    hashes = merkle.leaf_hashes(LEAVES)
+    roots = [bytes.fromhex(item) for item in VECTORS["roots"]]
+    for case in VECTORS["inclusion"]:
+        index, size = case["index"], case["size"]
+        found = merkle.inclusion_proof(hashes[:size], index)
+        assert [item.hex() for item in found] == case["path"]
+        assert merkle.verify_inclusion(hashes[index], index, size, found, roots[size])
+    for case in VECTORS["consistency"]:
+        old, size = case["old_size"], case["size"]
+        found = merkle.consistency_proof(hashes[:size], old)
+        assert [item.hex() for item in found] == case["path"]
+        assert merkle.verify_consistency(old, size, roots[old], roots[size], found)
+
+
+@pytest.mark.rule("M1")
+@given(sizes)
+def test_roots_are_those_of_the_rfc(count: int) -> None:
+    leaves = made(count)
+    assert merkle.root(leaves) == mth(leaves)
+    source = merkle.source_of_hashes(merkle.leaf_hashes(leaves))
+    assert merkle.root_at(source, count) == mth(leaves)
+
+
+@pytest.mark.rule("M1")
+@given(st.lists(st.integers(0, 70), max_size=8))
+def test_a_frontier_grown_in_any_portions_has_the_same_root(portions: list[int]) -> None:
+    leaves = made(sum(portions))
+    frontier, start = Frontier(), 0
+    for portion in portions:
+        frontier = frontier.extend(merkle.leaf_hashes(leaves[start : start + portion]))
+        start += portion
+        assert frontier.size == start
+        assert frontier.root() == mth(leaves[:start])
+        assert len(frontier.nodes) == start.bit_count()
+
+
+@pytest.mark.rule("M1")
+@given(st.integers(0, 5), st.integers(0, 9), st.integers(0, 9), st.integers(0, 31))
+def test_whole_subtrees_append_like_their_leaves(level: int, a: int, b: int, rest: int) -> None:
+    leaves = made(((a + b) << level) + rest)
+    width = 1 << level
+    roots = [merkle.root(leaves[i * width : (i + 1) * width]) for i in range(a + b)]
+    frontier = Frontier().extend_subtrees(level, roots[:a]).extend_subtrees(level, roots[a:])
+    frontier = frontier.extend(merkle.leaf_hashes(leaves[(a + b) << level :]))
+    assert frontier.root() == mth(leaves)
+    assert frontier == Frontier().extend(merkle.leaf_hashes(leaves))
+
+
+def test_subtrees_do_not_append_to_a_size_that_is_no_multiple_of_theirs() -> None:
+    with pytest.raises(ValueError, match="no whole number"):
+        Frontier().extend([merkle.leaf_hash(b"")]).extend_subtrees(1, [bytes(32)])
+
+
+@pytest.mark.rule("M2")
+@given(st.integers(1, 200), st.data())
+def test_inclusion_proofs_are_those_of_the_rfc_and_verify(count: int, data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, count - 1))
+    leaves = made(count)
+    hashes = merkle.leaf_hashes(leaves)
+    found = merkle.inclusion_proof(hashes, index)
+    assert found == path(index, leaves)
+    assert merkle.verify_inclusion(hashes[index], index, count, found, mth(leaves))
+
+
+@pytest.mark.rule("M2")
+@given(st.integers(1, 200), st.data())
+def test_consistency_proofs_are_those_of_the_rfc_and_verify(
+    count: int, data: st.DataObject
+) -> None:
+    old = data.draw(st.integers(1, count))
+    leaves = made(count)
+    found = merkle.consistency_proof(merkle.leaf_hashes(leaves), old)
+    assert found == subproof(old, leaves, True)
+    assert merkle.verify_consistency(old, count, mth(leaves[:old]), mth(leaves), found)
+
+
+@pytest.mark.rule("M2")
+@given(st.integers(2, 120), st.data())
+def test_an_inclusion_proof_that_is_altered_anywhere_is_refused(
+    count: int, data: st.DataObject
+) -> None:
+    index = data.draw(st.integers(0, count - 1))
+    hashes = merkle.leaf_hashes(made(count))
+    root = merkle.root_of_hashes(hashes)
+    found = merkle.inclusion_proof(hashes, index)
+    at = data.draw(st.integers(0, len(found) - 1))
+    flipped = bytes([found[at][0] ^ 1]) + found[at][1:]
+    swapped = [*found[:at], flipped, *found[at + 1 :]]
+    for wrong in (swapped, found[:-1], found[1:], [*found, root], [*found, found[-1]], []):
+        assert not merkle.verify_inclusion(hashes[index], index, count, wrong, root)
+    other = (index + 1) % count
+    assert not merkle.verify_inclusion(hashes[other], index, count, found, root)
+
+
+@pytest.mark.rule("M2")
+@given(st.integers(2, 120), st.data())
+def test_a_consistency_proof_that_is_altered_anywhere_is_refused(
+    count: int, data: st.DataObject
+) -> None:
+    old = data.draw(st.integers(1, count - 1))
+    hashes = merkle.leaf_hashes(made(count))
+    old_root, root = merkle.root_of_hashes(hashes[:old]), merkle.root_of_hashes(hashes)
+    found = merkle.consistency_proof(hashes, old)
+    at = data.draw(st.integers(0, len(found) - 1))
+    flipped = bytes([found[at][0] ^ 1]) + found[at][1:]
+    for wrong in ([*found[:at], flipped, *found[at + 1 :]], found[:-1], [*found, root], []):
+        assert not merkle.verify_consistency(old, count, old_root, root, wrong)
+    assert not merkle.verify_consistency(old, count, root, root, found)
+    assert not merkle.verify_consistency(old, count, old_root, old_root, found)
+
+
+@pytest.mark.rule("M2")
+@pytest.mark.parametrize(
+    ("index", "size"), [(0, 0), (-1, 4), (4, 4), (5, 4), (0, -1), (2**70, 2**70)]
+)
+def test_impossible_positions_are_refused_without_an_error(index: int, size: int) -> None:
+    assert not merkle.verify_inclusion(bytes(32), index, size, [bytes(32)] * 3, bytes(32))
+    assert not merkle.verify_consistency(index, size, bytes(32), bytes(32), [bytes(32)] * 3)
+
+
+@pytest.mark.parametrize("bad", [b"", b"short", bytes(31), bytes(33), bytes(64)])
+def test_path_items_of_a_wrong_length_are_refused(bad: bytes) -> None:
+    hashes = merkle.leaf_hashes(made(4))
+    root = merkle.root_of_hashes(hashes)
+    good = merkle.inclusion_proof(hashes, 0)
+    assert merkle.verify_inclusion(hashes[0], 0, 4, good, root)
+    assert not merkle.verify_inclusion(hashes[0], 0, 4, [bad, *good[1:]], root)
+    assert not merkle.verify_consistency(2, 4, merkle.root_of_hashes(hashes[:2]), root, [bad])
+
+
+def test_a_leaf_cannot_pass_for_an_inner_node() -> None:
+    left, right = merkle.leaf_hashes([b"left", b"right"])
+    assert merkle.leaf_hash(left + right) != merkle.root_of_hashes([left, right])
+
+
+@pytest.mark.parametrize(("old", "size"), [(0, 3), (4, 3), (-1, 3)])
+def test_no_proof_is_made_for_an_impossible_prefix(old: int, size: int) -> None:
+    with pytest.raises(ValueError, match="no consistency proof"):
+        merkle.consistency_proof(merkle.leaf_hashes(made(size)), old)
+
+
+def test_no_proof_is_made_for_a_leaf_that_is_not_there() -> None:
+    with pytest.raises(ValueError, match="no leaf"):
+        merkle.inclusion_proof(merkle.leaf_hashes(made(3)), 3)
