@@ -193,7 +193,7 @@ def consistency_proof(hashes: Sequence[bytes], old_size: int) -> list[bytes]:
 def verify_inclusion(
     hash_of_leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes
 ) -> bool:
-    """Whether `path` shows the leaf at `index` under the root of `size` leaves (RFC 9162 2.1.3.2)."""
+    """Whether `path` shows leaf `index` under the root of `size` leaves (RFC 9162 2.1.3.2)."""
     if not 0 <= index < size or _malformed(path):
         return False
     node, last, result = index, size - 1, hash_of_leaf
