@@ -1,0 +1,310 @@
+"""A seat's next event: the vote rules as one function from what is known to what is said next.
+
+`next_event(round, seat)` looks at the round as it stands, own events included, and gives the one
+event that the rules ask of this seat now, or None. The caller appends it durably to its own log,
+adds it to the round, and asks again. All that a seat has said is read back from its own log, so
+after a crash it goes on from the last one and never says two things.
+
+- A1 frontier, once an epoch, when the epoch is due here or f+1 other seats published theirs.
+- A2 view 0 starts at q frontiers; view v+1 on a NOTAR or SKIP certificate of v; leader = seats[(e +
+  v) mod n].
+- A3 the leader proposes: on the newest notarised parent with SKIP certificates between, its
+  frontiers and cut inherited; or on frontiers alone with SKIP certificates for all earlier views.
+- A4 notar, one a view, for a valid proposal whose cut this seat computed itself.
+- A5 final, on a NOTAR certificate, without an own skip of that view.  A6 skip, when the view's
+  timer expired, without an own final of that view.
+
+With n = 1 a good epoch is frontier, propose, notar, final, and after the fold, state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from openledger_node.agreement.certificates import Ballot, SeatSet, sign_vote, verify_certificate
+from openledger_node.agreement.cut import Histories, compute_cut, cut_id_of, merged
+from openledger_node.agreement.rounds import Decided, Round
+from openledger_node.ledger.errors import VerificationFailed
+from openledger_node.ledger.heads import Mark, SignedHead
+from openledger_node.ledger.keys import SigningKey
+from openledger_node.ledger.votes import (
+    MAX_FRONTIER_HEADS,
+    SkipCertificate,
+    WitnessFinal,
+    WitnessFrontier,
+    WitnessNotar,
+    WitnessPropose,
+    WitnessSkip,
+    WitnessState,
+    proposal_id,
+    state_parts,
+)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What this seat holds: the previous cut, closures of logs, histories, and the heads to report.
+
+    `changed_heads` gives the signed heads that grew since the previous cut, oldest unreported
+    first.
+    """
+
+    previous: Mapping[bytes, Mark]
+    previous_cut_id: bytes
+    closures: Mapping[bytes, int]
+    histories: Histories
+    changed_heads: Callable[[], Sequence[SignedHead]]
+    holds: Callable[[Mark], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One's own seat: its index and its device key."""
+
+    index: int
+    key: SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An event that the rules ask for."""
+
+    kind: str
+    body: Any
+
+
+def next_event(
+    round_: Round, seat: Seat, held: Held, *, due: bool, expired: bool = False
+) -> Said | None:
+    """The event this seat is to append now, or None.
+
+    `expired`: the current view's timer ran out.
+    """
+    own_frontier = round_.frontiers.get(seat.index)
+    if own_frontier is None:
+        others = len(round_.frontiers)
+        if due or others > round_.seats.faults:
+            heads = tuple(held.changed_heads())[:MAX_FRONTIER_HEADS]
+            return Said("witness.frontier", WitnessFrontier(round_.epoch, heads))
+        return None
+    if len(round_.frontiers) < round_.seats.quorum:
+        return None
+    view = current_view(round_)
+    for at in range(view + 1):
+        said = _finalise(round_, seat, at)
+        if said is not None:
+            return said
+    return (
+        _propose(round_, seat, held, view)
+        or _notarise(round_, seat, held, view)
+        or (_skip(round_, seat, view) if expired else None)
+    )
+
+
+def current_view(round_: Round) -> int:
+    """A2: the first view without a NOTAR or SKIP certificate, or the last notarised one."""
+    view = 0
+    while True:
+        notarised = round_.notarised(view)
+        if notarised is None and round_.certificate("skip", view, None) is None:
+            return view
+        if notarised is not None and round_.certificate("skip", view, None) is None:
+            # A notarised view is left only when it cannot be final without this seat's help.
+            later = any(body.view > view for _, body in round_.proposals.values())
+            if not later:
+                return view
+        view += 1
+
+
+def _finalise(round_: Round, seat: Seat, view: int) -> Said | None:
+    named = round_.notarised(view)
+    if named is None or ("final", view, seat.index) in round_.cast:
+        return None
+    if ("skip", view, seat.index) in round_.cast:
+        return None
+    signature = sign_vote(seat.key, "final", round_.ledger_id, round_.epoch, view, named)
+    return Said("witness.final", WitnessFinal(round_.epoch, view, named, signature))
+
+
+def _propose(round_: Round, seat: Seat, held: Held, view: int) -> Said | None:
+    if round_.seats.leader(round_.epoch, view) != seat.index:
+        return None
+    if (seat.index, view) in round_.proposed:
+        return None
+    parent_view, parent_id = _newest_parent(round_, view)
+    skips = []
+    for at in range(0 if parent_view is None else parent_view + 1, view):
+        certificate = round_.certificate("skip", at, None)
+        if certificate is None:
+            return None
+        skips.append(SkipCertificate(at, certificate))
+    if parent_id is not None and parent_view is not None:
+        parent = round_.proposals[parent_id][1]
+        parent_certificate = round_.certificate("notar", parent_view, parent_id) or ()
+        frontiers, delta, cut_id = parent.frontiers, parent.cut_delta, parent.cut_id
+    else:
+        parent_certificate = ()
+        frontiers = tuple(sorted(event_id for event_id, _ in round_.frontiers.values()))
+        delta = own_cut(round_, held, frontiers) or ()
+        cut_id = cut_id_of(merged(held.previous, delta).values())
+    body = WitnessPropose(
+        round_.epoch,
+        view,
+        parent_view,
+        parent_id,
+        parent_certificate,
+        tuple(skips),
+        frontiers,
+        delta,
+        cut_id,
+    )
+    return Said("witness.propose", body)
+
+
+def _newest_parent(round_: Round, view: int) -> tuple[int | None, bytes | None]:
+    for at in range(view - 1, -1, -1):
+        named = round_.notarised(at)
+        if named is not None and named in round_.proposals:
+            return at, named
+    return None, None
+
+
+def own_cut(round_: Round, held: Held, frontiers: Sequence[bytes]) -> tuple[Mark, ...] | None:
+    """The cut that named frontiers make, or None when one of them is not known here."""
+    by_id = dict(round_.frontiers.values())
+    if any(named not in by_id for named in frontiers):
+        return None
+    return compute_cut(
+        held.previous,
+        held.previous_cut_id,
+        [by_id[named].heads for named in frontiers],
+        held.closures,
+        held.histories,
+    )
+
+
+def _notarise(round_: Round, seat: Seat, held: Held, view: int) -> Said | None:
+    if ("notar", view, seat.index) in round_.cast:
+        return None
+    leader = round_.seats.leader(round_.epoch, view)
+    named = round_.proposed.get((leader, view))
+    if named is None:
+        return None
+    body = round_.proposals[named][1]
+    if proposal_fault(round_, held, body):
+        return None
+    signature = sign_vote(seat.key, "notar", round_.ledger_id, round_.epoch, view, named)
+    return Said("witness.notar", WitnessNotar(round_.epoch, view, named, signature))
+
+
+def proposal_fault(round_: Round, held: Held, body: WitnessPropose) -> str:
+    """Why a proposal is not valid, or an empty text.
+
+    It depends on its bytes and the data it names.
+    """
+    try:
+        fault = _chain_fault(round_, body)
+    except VerificationFailed as error:
+        return error.message
+    if fault:
+        return fault
+    if list(body.frontiers) != sorted(set(body.frontiers)):
+        return "its frontiers are not sorted and distinct"
+    if len(body.frontiers) < round_.seats.quorum:
+        return f"it has {len(body.frontiers)} frontiers and needs {round_.seats.quorum}"
+    if body.parent_id is None:
+        expected = own_cut(round_, held, body.frontiers)
+        if expected is None:
+            return "it names a frontier that is not held"
+        if body.cut_delta != expected:
+            return "its cut is not the one its frontiers make"
+    if not all(held.holds(mark) for mark in body.cut_delta):
+        return "the data that its marks name is not held"
+    if cut_id_of(merged(held.previous, body.cut_delta).values()) != body.cut_id:
+        return "its cut id is not its cut's"
+    return ""
+
+
+def _chain_fault(round_: Round, body: WitnessPropose) -> str:
+    """A3's parent and skip certificates."""
+    first = 0
+    if body.parent_view is not None and body.parent_id is not None:
+        if body.parent_view >= body.view:
+            return "its parent is not of an earlier view"
+        ballot = Ballot("notar", round_.ledger_id, round_.epoch, body.parent_view, body.parent_id)
+        verify_certificate(ballot, body.parent_certificate, round_.seats)
+        parent = round_.proposals.get(body.parent_id)
+        if parent is None:
+            return "its parent is not held"
+        inherited = (parent[1].frontiers, parent[1].cut_delta, parent[1].cut_id)
+        if inherited != (body.frontiers, body.cut_delta, body.cut_id):
+            return "it changes what its parent proposed"
+        first = body.parent_view + 1
+    elif (body.parent_view, body.parent_id, body.parent_certificate) != (None, None, ()):
+        return "it names half a parent"
+    if [item.view for item in body.skips] != list(range(first, body.view)):
+        return "it does not prove that every view between was skipped"
+    for item in body.skips:
+        ballot = Ballot("skip", round_.ledger_id, round_.epoch, item.view, None)
+        verify_certificate(ballot, item.certificate, round_.seats)
+    return ""
+
+
+def _skip(round_: Round, seat: Seat, view: int) -> Said | None:
+    slot = ("skip", view, seat.index)
+    if slot in round_.cast or ("final", view, seat.index) in round_.cast:
+        return None
+    signature = sign_vote(seat.key, "skip", round_.ledger_id, round_.epoch, view, None)
+    return Said("witness.skip", WitnessSkip(round_.epoch, view, None, signature))
+
+
+@dataclass(frozen=True, slots=True)
+class FoldResult:
+    """What a seat's fold made of a decided epoch."""
+
+    statement_root: bytes
+    state_digest: bytes
+    rules_version: int
+    next_set_digest: bytes
+
+
+def state_event(ledger_id: bytes, decided: Decided, folded: FoldResult, key: SigningKey) -> Said:
+    """A8: the seat's signed state, with the certificate that decided its epoch."""
+    unsigned = WitnessState(
+        decided.epoch,
+        decided.cut_id,
+        folded.statement_root,
+        folded.state_digest,
+        folded.rules_version,
+        folded.next_set_digest,
+        None,
+        bytes(64),
+        decided.view,
+        decided.proposal_id,
+        decided.certificate,
+    )
+    signature = key.sign_parts("state", *state_parts(ledger_id, unsigned))
+    fields = {name: getattr(unsigned, name) for name in unsigned.__struct_fields__}
+    return Said("witness.state", WitnessState(**(fields | {"signature": signature})))
+
+
+def seat_of(seats: SeatSet, account: bytes, device: bytes, key: SigningKey) -> Seat | None:
+    """This device's seat, if it has one."""
+    index = seats.index_of(account, device)
+    return None if index is None else Seat(index, key)
+
+
+__all__ = [
+    "FoldResult",
+    "Held",
+    "Said",
+    "Seat",
+    "current_view",
+    "next_event",
+    "proposal_fault",
+    "proposal_id",
+    "seat_of",
+    "state_event",
+]
