@@ -169,20 +169,19 @@ def _run_phases(books: Books, cut: Cut, logs: LogReader) -> None:
 
 def _run_phase(books: Books, table: HandlerTable, items: Iterator[Item]) -> None:
     stack = books.parking.stack
-    for item in items:
-        _handle(books, table, item)
-        while stack:
-            _handle(books, table, stack.pop())
-
-
-def _handle(books: Books, table: HandlerTable, item: Item) -> None:
-    decode, handler = table[item.kind]
-    try:
-        body = decode(item.body)
-    except msgspec.DecodeError:
-        books.void(item, "L2", "malformed")
-        return
-    handler(books, item, body)
+    for own in items:
+        item = own
+        while True:
+            decode, handler = table[item.kind]
+            try:
+                body = decode(item.body)
+            except msgspec.DecodeError:
+                books.void(item, "L2", "malformed")
+            else:
+                handler(books, item, body)
+            if not stack:
+                break
+            item = stack.pop()
 
 
 def _check_conservation(books: Books) -> None:

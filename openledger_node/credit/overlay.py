@@ -35,10 +35,11 @@ class Table(Generic[R]):
     is nothing.
     """
 
-    __slots__ = ("changed", "decode", "live", "prefix", "state")
+    __slots__ = ("changed", "decode", "live", "prefix", "read", "state")
 
     def __init__(self, state: StateReader, prefix: bytes, record_type: type[R]) -> None:
         self.state = state
+        self.read = state.get
         self.prefix = prefix
         self.decode: Callable[[bytes], R] = msgspec.msgpack.Decoder(record_type).decode
         self.live: dict[bytes, R | None] = {}
@@ -46,13 +47,24 @@ class Table(Generic[R]):
 
     def get(self, key: bytes) -> R | None:
         """The record under `key` as it is now, to read; call `touch` after changing it."""
-        try:
-            return self.live[key]
-        except KeyError:
-            raw = self.state.get(self.prefix + key)
-            record = None if raw is None else self.decode(raw)
-            self.live[key] = record
+        record = self.live.get(key)
+        if record is not None or key in self.live:
             return record
+        return self.load(key)
+
+    def load(self, key: bytes) -> R | None:
+        """The stored record under `key`, from now on live. For keys that are not live yet."""
+        raw = self.read(self.prefix + key)
+        record = None if raw is None else self.decode(raw)
+        self.live[key] = record
+        return record
+
+    def known(self, key: bytes) -> R:
+        """The record under `key`, which must be there: something in the state names it."""
+        record = self.live.get(key) or self.get(key)
+        if record is None:
+            raise KeyError(f"the state names {self.prefix!r} {key.hex()} and does not hold it")
+        return record
 
     def put(self, key: bytes, record: R) -> None:
         self.live[key] = record
@@ -81,21 +93,19 @@ class Table(Generic[R]):
             if record is not None:
                 yield record
 
-    def encoded(self, record: R) -> bytes:
-        """The stored form of a record."""
-        return encode(record)
+    encoded: Callable[[Any], bytes] = staticmethod(encode)
+    """The stored form of a record."""
 
     def delta(self) -> Delta:
-        """The changes, unsorted. A record made and removed within the epoch leaves none."""
-        prefix, live = self.prefix, self.live
+        """The changes, ascending. A record made and removed within the epoch leaves none."""
+        prefix, live, encoded = self.prefix, self.live, self.encoded
         changes: Delta = []
-        for key in self.changed:
+        for key in sorted(self.changed):
             record = live[key]
-            full = prefix + key
             if record is not None:
-                changes.append((full, self.encoded(record)))
-            elif self.state.get(full) is not None:
-                changes.append((full, None))
+                changes.append((prefix + key, encoded(record)))
+            elif self.read(prefix + key) is not None:
+                changes.append((prefix + key, None))
         return changes
 
 
@@ -110,26 +120,22 @@ class PurseTable(Table[Purse]):
         self.spent: dict[bytes, int] = {}
 
     def get(self, key: bytes) -> Purse | None:
-        try:
-            return self.live[key]
-        except KeyError:
-            purse = super().get(key)
+        purse = self.live.get(key)
+        if purse is None and key not in self.live:
+            purse = self.load(key)
             if purse is not None:
                 self.opening[key] = msgspec.structs.astuple(purse)
-            return purse
+        return purse
 
     def open_account(self, account: bytes) -> None:
         """The empty purse of an account that was just created."""
         self.put(account, Purse(0, 0, 0, 0, 0, 0, 0, 0))
         self.opening[account] = (0,) * 8
 
-    def known(self, account: bytes) -> Purse:
+    def known(self, key: bytes) -> Purse:
         """The purse of an account that exists, about to be changed."""
-        self.changed[account] = None
-        purse = self.get(account)
-        if purse is None:
-            raise KeyError(account.hex())
-        return purse
+        self.changed[key] = None
+        return super().known(key)
 
     def spendable(self, account: bytes) -> int:
         """What C1 lets an account still spend in this epoch, in micro-credits."""
@@ -151,8 +157,9 @@ class ReceiptTable(Table[Receipt]):
 
     __slots__ = ()
 
-    def encoded(self, record: Receipt) -> bytes:
-        if record.weights and is_closed(record):
+    @staticmethod
+    def encoded(record: Receipt) -> bytes:
+        if record.status != records.HELD and record.weights and is_closed(record):
             weights, record.weights = record.weights, ()
             raw = encode(record)
             record.weights = weights
@@ -242,9 +249,8 @@ class Tables:
         """All changes of the epoch, sorted by key."""
         self._totals.touch(b"")
         self._epoch.touch(b"")
+        tables = [table for table in vars(self).values() if isinstance(table, Table)]
         changes: Delta = []
-        for table in vars(self).values():
-            if isinstance(table, Table):
-                changes += table.delta()
-        changes.sort()
+        for table in sorted(tables, key=lambda each: each.prefix):
+            changes += table.delta()
         return changes

@@ -75,10 +75,7 @@ def count_units(books: Books, receipt_id: bytes, receipt: Receipt) -> None:
     books.note(receipt_id, journal.UNITS)
     purses, contributions = books.tables.purses, books.tables.contributions
     for contribution_id, ppm in receipt.weights:
-        contribution = contributions.get(contribution_id)
-        if contribution is None:
-            raise KeyError(contribution_id.hex())
-        purse = purses.known(contribution.account)
+        purse = purses.known(contributions.known(contribution_id).account)
         if receipt.payer is not None:
             purse.units_paid += ppm * receipt.uses
         else:

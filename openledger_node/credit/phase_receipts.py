@@ -51,7 +51,7 @@ def _form_fault(item: Item, body: UseReceipt) -> _Fault:
         total_ppm += ppm
     if total_ppm != PPM:
         return "R4", "sum"
-    if len({contribution for contribution, _ in weights}) != len(weights):
+    if len(dict(weights)) != len(weights):
         return "R4", "duplicate"
     if not 1 <= item.epoch - body.snapshot_epoch <= MAX_SNAPSHOT_AGE_EPOCHS:
         return "C3", "snapshot"

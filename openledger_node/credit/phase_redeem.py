@@ -44,9 +44,7 @@ def redeem(books: Books, item: Item, body: kinds.MoneyRedeem) -> None:
 
 
 def _lock(books: Books, redeem_id: bytes, amount: int) -> None:
-    redeem_record = books.tables.redeems.get(redeem_id)
-    if redeem_record is None:
-        raise KeyError(redeem_id.hex())
+    redeem_record = books.tables.redeems.known(redeem_id)
     redeem_record.open += amount
     books.tables.redeems.touch(redeem_id)
     books.tables.purses.known(redeem_record.account).locked += amount
@@ -88,9 +86,7 @@ def payout(books: Books, item: Item, body: kinds.MoneyPayout) -> None:
 
 def _burn(books: Books, payout_id: bytes, redeem_id: bytes, amount: int) -> None:
     """Burns `amount` of a redeem; a negative one gives it back."""
-    record = books.tables.redeems.get(redeem_id)
-    if record is None:
-        raise KeyError(redeem_id.hex())
+    record = books.tables.redeems.known(redeem_id)
     books.payable.setdefault(redeem_id, record.open)
     record.open -= amount
     books.tables.redeems.touch(redeem_id)

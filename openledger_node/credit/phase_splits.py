@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from openledger_node.credit import journal
 from openledger_node.credit.books import Books
-from openledger_node.credit.overlay import Table
+from openledger_node.credit.overlay import Table, Tables
 from openledger_node.credit.phase_answers import release, take_effect
 from openledger_node.credit.splits import (
     creator_parts,
@@ -91,29 +91,28 @@ def _pool(books: Books, receipt_id: bytes, receipt: Receipt) -> None:
 
 
 def _mature(books: Books, receipt_id: bytes, receipt: Receipt, sums: dict[bytes, int]) -> None:
-    """Network fee and data part leave the payer's locked money, and the other parts if no confirm
-    released them.
-    """
+    """Network fee and data part leave the payer's locked money, and what no confirm released."""
     if not receipt.released:
         release(books, receipt_id, receipt)
     receipt.status = MATURED
     books.tables.receipts.changed[receipt_id] = None
-    data = receipt.data
-    if receipt.payer is None or not receipt.network + data:
+    network, data = receipt.network, receipt.data
+    if receipt.payer is None or not network + data:
         return
     purse = books.tables.purses.known(receipt.payer)
-    purse.locked -= receipt.network + data
-    books.totals.pool += receipt.network
+    purse.locked -= network + data
+    books.totals.pool += network
     books.note(receipt_id, journal.SETTLED)
     if not data:
         return
-    parts = data_parts(receipt_id, data, receipt.weights, receipt.unattributed)
-    for (contribution_id, _), part in zip(receipt.weights, parts, strict=False):
+    weights = receipt.weights
+    parts = data_parts(receipt_id, data, weights, receipt.unattributed)
+    unattributed = parts.pop()
+    for (contribution_id, _), part in zip(weights, parts, strict=True):
         sums[contribution_id] = sums.get(contribution_id, 0) + part
-    unattributed = parts[-1]
     if unattributed and books.params.unattributed == "trained_on":
         paid, unattributed = declared_parts(
-            receipt_id, unattributed, declared_weights(books, receipt.model)
+            receipt_id, unattributed, _declared(books, receipt.model)
         )
         for contribution_id, part in paid.items():
             sums[contribution_id] = sums.get(contribution_id, 0) + part
@@ -121,26 +120,31 @@ def _mature(books: Books, receipt_id: bytes, receipt: Receipt, sums: dict[bytes,
     purse.refunds += unattributed
 
 
-def declared_weights(books: Books, model_id: bytes) -> list[tuple[bytes, int, Shares | None]]:
-    """What a model says it was trained on: (id, weight, nil or the datanet's members before it with
-    their tokens).
+def _declared(books: Books, model_id: bytes) -> list[tuple[bytes, int, Shares | None]]:
+    """`declared_weights` of a model, found once an epoch."""
+    if model_id not in books.declared:
+        books.declared[model_id] = declared_weights(books.tables, model_id)
+    return books.declared[model_id]
+
+
+def declared_weights(tables: Tables, model_id: bytes) -> list[tuple[bytes, int, Shares | None]]:
+    """What a model says it was trained on: (id, weight, None or the members of the datanet).
+
+    Members count with their tokens, if they were registered in an epoch before the model's.
     """
-    declared = books.declared.get(model_id)
-    if declared is not None:
-        return declared
-    declared = []
-    tables = books.tables
     model, items = tables.models.get(model_id), tables.trained_on.get(model_id)
-    for named, weight in items.items if items is not None and model is not None else ():
+    if model is None or items is None:
+        return []
+    declared: list[tuple[bytes, int, Shares | None]] = []
+    for named, weight in items.items:
         members: Shares | None = None
-        if model is not None and tables.datanets.get(named) is not None:
+        if tables.datanets.get(named) is not None:
             members = tuple(
                 (key[32:], member.tokens)
                 for key, member in tables.members.items(named)
                 if member.epoch < model.epoch
             )
         declared.append((named, weight, members))
-    books.declared[model_id] = declared
     return declared
 
 
@@ -166,28 +170,36 @@ def _divide(
     as_data: bool,
 ) -> None:
     """C8 and C10 over all artefacts of one type."""
-    dues: dict[bytes, int] = {}
-    for artefact_id, released in sums.items():
-        artefact = table.get(artefact_id)
-        rest = released
-        if artefact is not None and artefact.floors:
-            takes, rest = floor_parts(released, artefact.floors)
-            for ancestor, part in takes:
-                dues[ancestor] = dues.get(ancestor, 0) + part
-        dues[artefact_id] = dues.get(artefact_id, 0) + rest
-    for artefact_id, due in dues.items():
-        artefact = table.get(artefact_id)
-        if artefact is None:
-            raise KeyError(artefact_id.hex())
+    _pass_on_floors(table, sums)
+    earned: dict[bytes, int] = {}
+    for artefact_id, due in sums.items():
+        artefact = table.known(artefact_id)
         if not artefact.creators:
-            _earn(books, artefact.account, due, as_data)
+            account = artefact.account
+            earned[account] = earned.get(account, 0) + due
             continue
         parts = creator_parts(due, artefact.creators, books.cut_id)
         for (account, part), accepted in zip(parts, artefact.accepted, strict=True):
             if accepted is not None:
-                _earn(books, account, part, as_data)
+                earned[account] = earned.get(account, 0) + part
             elif part:
                 _accrue(books, artefact_id + account, part)
+    for account, due in earned.items():
+        _earn(books, account, due, as_data)
+
+
+def _pass_on_floors(table: Table[Contribution] | Table[Model], sums: dict[bytes, int]) -> None:
+    """C8: moves what each artefact's ancestors take from its sum to theirs."""
+    changes: dict[bytes, int] = {}
+    for artefact_id, released in sums.items():
+        floors = table.known(artefact_id).floors
+        if floors:
+            takes, rest = floor_parts(released, floors)
+            changes[artefact_id] = changes.get(artefact_id, 0) + rest - released
+            for ancestor, part in takes:
+                changes[ancestor] = changes.get(ancestor, 0) + part
+    for artefact_id, change in changes.items():
+        sums[artefact_id] = sums.get(artefact_id, 0) + change
 
 
 def _earn(books: Books, account: bytes, amount: int, as_data: bool) -> None:

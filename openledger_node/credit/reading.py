@@ -131,11 +131,15 @@ class Reading:
                 continue
             for first, leaves in self._chunks(log_id, start, self.limit(log_id)):
                 self._keep(log_id, first, leaves)
-                for seq, leaf in enumerate(leaves, first):
-                    if b"account." in leaf[:KIND_WITHIN_BYTES]:
-                        found = self._key_event(account, log_id, seq, leaf)
-                        if found is not None:
-                            yield account, found
+                candidates = [
+                    seq
+                    for seq, leaf in enumerate(leaves, first)
+                    if b"account." in leaf[:KIND_WITHIN_BYTES]
+                ]
+                for seq in candidates:
+                    found = self._key_event(account, log_id, seq, leaves[seq - first])
+                    if found is not None:
+                        yield account, found
 
     def _key_event(
         self, account: bytes, log_id: bytes, seq: int, leaf: bytes
