@@ -1,0 +1,267 @@
+"""Payloads: bytes kept beside the log under a commitment, erasable without a trace in the log.
+
+- P1 A payload is a list of documents; a document is a 32-byte salt of its own, its bytes cut into
+  leaves that cover them in order, and its number of text tokens (0 when it is not text).
+- P2 The inner hash of leaf i is SHA-256(salt || u32 big-endian i). The document root is RFC 6962
+  over leaves whose data is inner hash || leaf bytes.
+- P3 `payload_commit` is RFC 6962 over msgpack [document root, leaves, tokens, bytes] of each
+  document.
+- P4 A leaf proof carries the leaf's inner hash, never the salt: whoever has proofs of some leaves
+  cannot guess the others. The salts are erased with the payload, so the commitment that stays in
+  the log then links to nothing.
+- P5 The container, in which a payload is kept and carried, is canonical msgpack
+  ["oln/payload/1", canon version, [[salt, [leaf lengths], document bytes, tokens], ...]]. No leaf
+  is empty; an empty document has none.
+
+Where documents are cut is the business of the layer that knows what they are: text as
+docs/spec/attribution.md says, everything else by `cut_binary`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import Annotated, Final
+
+import msgspec
+
+from openledger_node.ledger import merkle
+from openledger_node.ledger.encoding import decode_as, encode
+from openledger_node.ledger.errors import BadInput
+
+CONTAINER: Final = "oln/payload/1"
+SALT_BYTES: Final = 32
+BINARY_LEAF_BYTES: Final = 4_096
+
+MAX_PAYLOAD_BYTES: Final = 2**32
+"""A whole container; msgpack lengths end there too."""
+MAX_DOCUMENTS: Final = 1_000_000
+MAX_DOCUMENT_BYTES: Final = 2**30
+MAX_LEAF_BYTES: Final = 512 * 1_024
+"""As the largest event: what a peer must hold in memory to check one leaf."""
+MAX_DOCUMENT_LEAVES: Final = 2**24
+"""A text leaf but the last holds 64 tokens and so at least 127 bytes: 1 GiB has fewer than 2^24."""
+MAX_CANON_VERSION: Final = 2**16 - 1
+MAX_PATH_HASHES: Final = 64
+
+_Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**32)]
+_Path = Annotated[tuple[_Hash, ...], msgspec.Meta(max_length=MAX_PATH_HASHES)]
+_LeafLength = Annotated[int, msgspec.Meta(ge=1, le=MAX_LEAF_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadDocument:
+    """One document with its salt (P1): `slices` are its leaves, in order and without gaps."""
+
+    salt: bytes
+    slices: tuple[bytes, ...]
+    tokens: int
+
+    @property
+    def data(self) -> bytes:
+        """The document's bytes."""
+        return b"".join(self.slices)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.slices))
+
+
+class DocumentTree(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What the commitment says of one document (P3)."""
+
+    root: _Hash
+    leaf_count: _Count
+    tokens: _Count
+    size_bytes: _Count
+
+
+class PayloadLeafProof(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """That `data` is leaf `leaf` of document `document` (of `documents`) of a payload (P4)."""
+
+    document: _Count
+    documents: _Count
+    tree: DocumentTree
+    document_path: _Path
+    leaf: _Count
+    inner: _Hash
+    data: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_LEAF_BYTES)]
+    leaf_path: _Path
+
+    def verify(self, commit: bytes) -> bool:
+        """Whether the leaf stands under this `payload_commit`.
+
+        The commitment binds `leaf` and everything in `tree`. It binds `document` only together with
+        the number of documents, which the event beside it states: compare `documents` with it.
+        """
+        return merkle.verify_inclusion(
+            merkle.leaf_hash(self.inner + self.data),
+            self.leaf,
+            self.tree.leaf_count,
+            self.leaf_path,
+            self.tree.root,
+        ) and merkle.verify_inclusion(
+            merkle.leaf_hash(encode(self.tree)),
+            self.document,
+            self.documents,
+            self.document_path,
+            commit,
+        )
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A payload in memory: what `decode_payload` made of a container that is well-formed."""
+
+    canon_version: int
+    documents: tuple[PayloadDocument, ...]
+
+    @cached_property
+    def trees(self) -> tuple[DocumentTree, ...]:
+        """What is committed of each document (P2, P3). Hashes every byte, once."""
+        return tuple(map(document_tree, self.documents))
+
+    @cached_property
+    def commit(self) -> bytes:
+        """`payload_commit` (P3): 32 bytes."""
+        return merkle.root([encode(tree) for tree in self.trees])
+
+
+class _DocumentRecord(
+    msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False
+):
+    salt: Annotated[bytes, msgspec.Meta(min_length=SALT_BYTES, max_length=SALT_BYTES)]
+    leaf_lengths: Annotated[tuple[_LeafLength, ...], msgspec.Meta(max_length=MAX_DOCUMENT_LEAVES)]
+    data: Annotated[bytes, msgspec.Meta(max_length=MAX_DOCUMENT_BYTES)]
+    tokens: _Count
+
+
+class _Container(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    name: str
+    canon_version: Annotated[int, msgspec.Meta(ge=1, le=MAX_CANON_VERSION)]
+    documents: Annotated[tuple[_DocumentRecord, ...], msgspec.Meta(max_length=MAX_DOCUMENTS)]
+
+
+_container_decoder = msgspec.msgpack.Decoder(_Container)
+
+
+def inner_hash(salt: bytes, leaf: int) -> bytes:
+    """What stands before a leaf's bytes in the document tree (P2)."""
+    return hashlib.sha256(salt + leaf.to_bytes(4, "big")).digest()
+
+
+def document_leaf_hashes(document: PayloadDocument) -> list[bytes]:
+    """The Merkle leaf hashes of a document (P2)."""
+    salt, sha256 = document.salt, hashlib.sha256
+    return [
+        sha256(b"\0" + sha256(salt + leaf.to_bytes(4, "big")).digest() + data).digest()
+        for leaf, data in enumerate(document.slices)
+    ]
+
+
+def document_tree(document: PayloadDocument) -> DocumentTree:
+    """What is committed of a document (P3)."""
+    root = merkle.root_of_hashes(document_leaf_hashes(document))
+    return DocumentTree(root, len(document.slices), document.tokens, document.size_bytes)
+
+
+def cut_binary(data: bytes) -> tuple[bytes, ...]:
+    """The leaves of a document that is not text: 4,096 bytes each, the last what is left."""
+    return tuple(
+        data[start : start + BINARY_LEAF_BYTES] for start in range(0, len(data), BINARY_LEAF_BYTES)
+    )
+
+
+def encode_payload(canon_version: int, documents: Sequence[PayloadDocument]) -> bytes:
+    """The container of these documents (P5). BadInput when they break a limit of this module."""
+    _check_count(len(documents))
+    if not 1 <= canon_version <= MAX_CANON_VERSION:
+        raise BadInput(f"canon version {canon_version} is not within 1 to {MAX_CANON_VERSION}")
+    records = []
+    for index, document in enumerate(documents):
+        lengths = tuple(map(len, document.slices))
+        if len(document.salt) != SALT_BYTES:
+            raise BadInput(f"document {index} has a salt of {len(document.salt)} bytes, not 32")
+        if lengths and not 1 <= min(lengths) <= max(lengths) <= MAX_LEAF_BYTES:
+            raise BadInput(
+                f"document {index} has a leaf that is empty or larger than {MAX_LEAF_BYTES:,} bytes"
+            )
+        record = _DocumentRecord(document.salt, lengths, document.data, document.tokens)
+        _check_record(index, record)
+        records.append(record)
+    data = encode(_Container(CONTAINER, canon_version, tuple(records)))
+    _check_size(len(data))
+    return data
+
+
+def decode_payload(data: bytes) -> Payload:
+    """The payload in a container (P5).
+
+    BadInput when the bytes are malformed, not canonical, or past a limit of this module. That the
+    payload is the one committed to is for the caller to compare: `Payload.commit`.
+    """
+    _check_size(len(data))
+    container = decode_as(_container_decoder, data, "the payload")
+    if container.name != CONTAINER:
+        raise BadInput(f"the payload's container is not {CONTAINER}")
+    documents = []
+    for index, record in enumerate(container.documents):
+        _check_record(index, record)
+        bounds = accumulate(record.leaf_lengths, initial=0)
+        slices = tuple(record.data[start:end] for start, end in pairwise(bounds))
+        documents.append(PayloadDocument(record.salt, slices, record.tokens))
+    return Payload(container.canon_version, tuple(documents))
+
+
+def payload_commitment(data: bytes) -> bytes:
+    """The `payload_commit` of a container: 32 bytes. BadInput as `decode_payload`."""
+    return decode_payload(data).commit
+
+
+def prove_leaf(payload: Payload, document: int, leaf: int) -> PayloadLeafProof:
+    """The proof of one leaf (P4). ValueError when the payload has no such leaf."""
+    if not 0 <= document < len(payload.documents):
+        raise ValueError(f"no document {document} among {len(payload.documents)}")
+    source = payload.documents[document]
+    leaf_path = merkle.inclusion_proof(document_leaf_hashes(source), leaf)
+    document_hashes = [merkle.leaf_hash(encode(tree)) for tree in payload.trees]
+    return PayloadLeafProof(
+        document,
+        len(payload.documents),
+        payload.trees[document],
+        tuple(merkle.inclusion_proof(document_hashes, document)),
+        leaf,
+        inner_hash(source.salt, leaf),
+        source.slices[leaf],
+        tuple(leaf_path),
+    )
+
+
+def _check_size(size_bytes: int) -> None:
+    if size_bytes > MAX_PAYLOAD_BYTES:
+        raise BadInput(
+            f"a payload of {size_bytes:,} bytes; at most {MAX_PAYLOAD_BYTES:,} are allowed"
+        )
+
+
+def _check_count(documents: int) -> None:
+    if documents > MAX_DOCUMENTS:
+        raise BadInput(f"{documents:,} documents; a payload holds at most {MAX_DOCUMENTS:,}")
+
+
+def _check_record(index: int, record: _DocumentRecord) -> None:
+    """What the field types alone do not say, and what constructing a record does not check."""
+    size_bytes = len(record.data)
+    if size_bytes > MAX_DOCUMENT_BYTES or len(record.leaf_lengths) > MAX_DOCUMENT_LEAVES:
+        raise BadInput(
+            f"document {index} has {size_bytes:,} bytes in {len(record.leaf_lengths):,} leaves; at "
+            f"most {MAX_DOCUMENT_BYTES:,} bytes in {MAX_DOCUMENT_LEAVES:,} leaves are allowed"
+        )
+    if sum(record.leaf_lengths) != size_bytes:
+        raise BadInput(f"document {index} has leaves that do not add up to its bytes")
+    if not 0 <= record.tokens <= size_bytes:
+        raise BadInput(f"document {index} counts {record.tokens} tokens in {size_bytes} bytes")
