@@ -1,0 +1,241 @@
+"""One LMDB environment a home: databases, sealed values, limits, errors in the user's words.
+
+- S1 Every stored value ends with the first 8 bytes of SHA-256(database name || 0x00 || key ||
+  value), checked on every read: a flipped bit, a value under another key or in another database
+  never becomes a figure.
+- S2 A write transaction begins, works and commits on one thread, under LMDB's own lock across
+  processes.
+- S3 Past the store's limit, or when the disk is full, a write is refused as a whole and nothing
+  changes.
+- S4 A store of a newer format is refused untouched.
+
+The map is 64 GiB of address space, not of disk: the file grows with what is written.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import lmdb
+
+from openledger_node.ledger.errors import StoreDamaged, StoreUnavailable
+
+FORMAT_VERSION: Final = 1
+MAP_BYTES: Final = 64 * 2**30
+DEFAULT_LIMIT_BYTES: Final = 60 * 2**30
+MAX_READERS: Final = 512
+SEAL_BYTES: Final = 8
+DATABASES: Final = (
+    "meta",
+    "logids",
+    "logs",
+    "segments",
+    "tail",
+    "spine",
+    "payloads",
+    "blobs",
+    "state",
+    "epochs",
+    "journal",
+    "states",
+    "cutmarks",
+    "cutsizes",
+    "ids",
+    "names",
+    "facts",
+    "forks",
+)
+WORDS: Final = {
+    "meta": "the store's own description",
+    "logids": "the table of logs",
+    "logs": "a log's record",
+    "segments": "a sealed segment of a log",
+    "tail": "an event at the end of a log",
+    "spine": "a segment's root",
+    "payloads": "a payload's record",
+    "blobs": "a payload",
+    "state": "the folded state",
+    "epochs": "an epoch's record",
+    "journal": "an epoch's journal",
+    "states": "the witnesses' signed states",
+    "cutmarks": "a log's mark in the last cut",
+    "cutsizes": "a log's size in an earlier cut",
+    "ids": "the index of event ids",
+    "names": "a petname",
+    "facts": "a local fact",
+    "forks": "a fork proof",
+}
+
+
+def seal(name: str, key: bytes, value: bytes) -> bytes:
+    """`value` as it is stored (S1)."""
+    digest = hashlib.sha256(name.encode() + b"\0" + key)
+    digest.update(value)
+    return value + digest.digest()[:SEAL_BYTES]
+
+
+def unseal(name: str, key: bytes, stored: bytes) -> bytes:
+    """The value in what was stored. StoreDamaged when its seal does not fit (S1)."""
+    value = stored[:-SEAL_BYTES]
+    digest = hashlib.sha256(name.encode() + b"\0" + key)
+    digest.update(value)
+    if digest.digest()[:SEAL_BYTES] != stored[-SEAL_BYTES:]:
+        raise StoreDamaged(
+            f"{WORDS[name]} is damaged (database {name!r}, key {key.hex()[:40]})",
+            hint="run `oln check`; restore a backup, or fetch the log again from a peer",
+        )
+    return value
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turns what LMDB and the disk say into errors that say what to do."""
+    try:
+        yield
+    except (lmdb.MapFullError, lmdb.DiskError) as error:
+        raise _full(what) from error
+    except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.PanicError) as error:
+        raise StoreDamaged(
+            f"the store's file is damaged: {error}",
+            hint="restore a backup, or start a new home and fetch the logs from peers",
+        ) from error
+    except (lmdb.InvalidError, lmdb.VersionMismatchError) as error:
+        raise StoreDamaged(
+            f"the store's file is not a store: {error}", hint="restore a backup"
+        ) from error
+    except lmdb.Error as error:
+        if "No space" in str(error) or "Disk quota" in str(error) or "File too large" in str(error):
+            raise _full(what) from error
+        raise StoreUnavailable(f"the store cannot {what}: {error}") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise _full(what) from error
+        raise StoreUnavailable(f"the store cannot {what}: {error.strerror}") from error
+
+
+def _full(what: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the store is full: it cannot {what}",
+        hint="free disk space or raise store.limit_bytes in node.toml; nothing stored was lost",
+        code="store_full",
+    )
+
+
+class Environment:
+    """The open LMDB environment and its sub-databases."""
+
+    def __init__(self, folder: Path, *, create: bool, limit_bytes: int, read_only: bool) -> None:
+        self.folder = folder
+        self.limit_bytes = limit_bytes
+        self.read_only = read_only
+        with translated("be opened"):
+            self.env = lmdb.open(
+                str(folder),
+                map_size=MAP_BYTES,
+                max_dbs=len(DATABASES) + 8,
+                max_readers=MAX_READERS,
+                subdir=True,
+                create=create,
+                readonly=read_only,
+                metasync=True,
+                sync=True,
+                readahead=False,
+                meminit=False,
+            )
+        try:
+            with translated("be opened"):
+                self.dbs = {
+                    name: self.env.open_db(name.encode(), create=create) for name in DATABASES
+                }
+        except BaseException:
+            self.env.close()
+            raise
+
+    def close(self) -> None:
+        self.env.close()
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of the file that were ever in use."""
+        info = self.env.info()
+        return int(info["last_pgno"] + 1) * int(self.env.stat()["psize"])
+
+    @contextmanager
+    def reading(self) -> Iterator[Txn]:
+        """One consistent view; any number of them, from any thread."""
+        with translated("be read"), self.env.begin(buffers=False) as raw:
+            yield Txn(self, raw)
+
+    @contextmanager
+    def writing(self, incoming_bytes: int = 0) -> Iterator[Txn]:
+        """A durable change: all of it or none (S2, S3)."""
+        if self.read_only:
+            raise StoreUnavailable("the store was opened for reading only")
+        if self.used_bytes + incoming_bytes > self.limit_bytes:
+            raise _full("take more")
+        with translated("be written"), self.env.begin(write=True) as raw:
+            yield Txn(self, raw)
+
+
+class Txn:
+    """A transaction over sealed values. Keys are bytes, big-endian where they hold numbers."""
+
+    __slots__ = ("_dbs", "raw")
+
+    def __init__(self, environment: Environment, raw: lmdb.Transaction) -> None:
+        self._dbs = environment.dbs
+        self.raw = raw
+
+    def get(self, name: str, key: bytes) -> bytes | None:
+        stored = self.raw.get(key, db=self._dbs[name])
+        return None if stored is None else unseal(name, key, bytes(stored))
+
+    def put(self, name: str, key: bytes, value: bytes) -> None:
+        self.raw.put(key, seal(name, key, value), db=self._dbs[name])
+
+    def put_many(self, name: str, items: list[tuple[bytes, bytes]]) -> None:
+        """Keys ascending are fastest."""
+        sealed = [(key, seal(name, key, value)) for key, value in items]
+        with self.raw.cursor(db=self._dbs[name]) as cursor:
+            cursor.putmulti(sealed)
+
+    def delete(self, name: str, key: bytes) -> bool:
+        return bool(self.raw.delete(key, db=self._dbs[name]))
+
+    def has(self, name: str, key: bytes) -> bool:
+        return self.raw.get(key, db=self._dbs[name]) is not None
+
+    def scan(
+        self, name: str, prefix: bytes = b"", start: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """(key, value) of the keys that begin with `prefix`, ascending, from `start` on."""
+        with self.raw.cursor(db=self._dbs[name]) as cursor:
+            if not cursor.set_range(start if start is not None else prefix):
+                return
+            for key, stored in cursor:
+                plain = bytes(key)
+                if plain[: len(prefix)] != prefix:
+                    return
+                yield plain, unseal(name, plain, bytes(stored))
+
+    def raw_items(self, name: str) -> Iterator[tuple[bytes, bytes]]:
+        """(key, stored bytes) without checking their seals, for `check`."""
+        with self.raw.cursor(db=self._dbs[name]) as cursor:
+            for key, stored in cursor:
+                yield bytes(key), bytes(stored)
+
+    def last(self, name: str) -> tuple[bytes, bytes] | None:
+        """The item with the greatest key."""
+        with self.raw.cursor(db=self._dbs[name]) as cursor:
+            if not cursor.last():
+                return None
+            key = bytes(cursor.key())
+            return key, unseal(name, key, bytes(cursor.value()))
+
+    def count(self, name: str) -> int:
+        return int(self.raw.stat(self._dbs[name])["entries"])

@@ -1,0 +1,232 @@
+"""How logs lie in the store: records, sealed segments, the tail, the spine.
+
+- S5 A log has a number (interned id). Its record is `[log_id, genesis, size, frontier nodes, head |
+  nil, own]`; `size` counts durable leaves; `head` is the newest signed head and never exceeds
+  `size`.
+- S6 256 leaves sealed are one value: the leaves one after another, 256 lengths as u32 big-endian,
+  the root of their subtree. Leaves past the last whole segment lie apart, by (log number, seq). The
+  spine has each segment's root, so the root and the proofs of a long log re-hash one segment.
+- S7 What lies beyond a record's size is not part of the log: an import that was cut off.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Final
+
+import msgspec
+
+from openledger_node.ledger.encoding import encode
+from openledger_node.ledger.errors import StoreDamaged
+from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis
+from openledger_node.ledger.heads import SignedHead
+from openledger_node.ledger.merkle import Frontier, leaf_hashes, root_of_hashes
+from openledger_node.store.environment import Txn
+
+SEGMENT_LEVEL: Final = SEGMENT_LEAVES.bit_length() - 1
+_LENGTHS: Final = struct.Struct(f">{SEGMENT_LEAVES}I")
+_NUMBER: Final = struct.Struct(">I")
+_NUMBER_SEGMENT: Final = struct.Struct(">II")
+_NUMBER_SEQ: Final = struct.Struct(">IQ")
+_ROOT_BYTES: Final = 32
+
+
+class LogRecord(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=True):
+    """What the store knows of one log (S5)."""
+
+    log_id: bytes
+    genesis: LogGenesis
+    size: int
+    nodes: tuple[bytes, ...]
+    head: SignedHead | None
+    own: int
+
+    @property
+    def frontier(self) -> Frontier:
+        return Frontier(self.size, self.nodes)
+
+
+_record_decoder = msgspec.msgpack.Decoder(LogRecord)
+
+
+def number_key(number: int) -> bytes:
+    return _NUMBER.pack(number)
+
+
+def segment_key(number: int, segment: int) -> bytes:
+    return _NUMBER_SEGMENT.pack(number, segment)
+
+
+def tail_key(number: int, seq: int) -> bytes:
+    return _NUMBER_SEQ.pack(number, seq)
+
+
+def log_number(txn: Txn, log_id: bytes) -> int | None:
+    stored = txn.get("logids", log_id)
+    return None if stored is None else int(_NUMBER.unpack(stored)[0])
+
+
+def read_record(txn: Txn, number: int) -> LogRecord:
+    stored = txn.get("logs", number_key(number))
+    if stored is None:
+        raise StoreDamaged(f"the record of log number {number} is missing", hint="run `oln check`")
+    return _record_decoder.decode(stored)
+
+
+def decode_record(stored: bytes) -> LogRecord:
+    return _record_decoder.decode(stored)
+
+
+def write_record(txn: Txn, number: int, record: LogRecord) -> None:
+    txn.put("logs", number_key(number), encode(record))
+
+
+def new_log(txn: Txn, genesis: LogGenesis, own: bool) -> int:
+    """Interns a log with no leaf yet; its number."""
+    last = txn.last("logs")
+    number = int(_NUMBER.unpack(last[0])[0]) + 1 if last else 0
+    log_id = genesis.log_id
+    txn.put("logids", log_id, number_key(number))
+    write_record(txn, number, LogRecord(log_id, genesis, 0, (), None, int(own)))
+    return number
+
+
+def pack_segment(leaves: Sequence[bytes], root: bytes) -> bytes:
+    """256 leaves as one value (S6)."""
+    return b"".join((*leaves, _LENGTHS.pack(*map(len, leaves)), root))
+
+
+def unpack_segment(value: bytes) -> list[bytes]:
+    """The leaves of a sealed segment."""
+    end = len(value) - _ROOT_BYTES - _LENGTHS.size
+    if end < 0:
+        raise StoreDamaged("a sealed segment is too short", hint="run `oln check`")
+    offsets = accumulate(_LENGTHS.unpack_from(value, end), initial=0)
+    leaves = [value[start:stop] for start, stop in pairwise(offsets)]
+    if sum(map(len, leaves)) != end:
+        raise StoreDamaged("a sealed segment's lengths do not fit", hint="run `oln check`")
+    return leaves
+
+
+def segment_root(value: bytes) -> bytes:
+    return value[-_ROOT_BYTES:]
+
+
+def read_leaves(txn: Txn, number: int, start: int, stop: int) -> list[bytes]:
+    """Leaves [start, stop) of a log of at least `stop` leaves, wherever they lie."""
+    record = read_record(txn, number)
+    if not 0 <= start <= stop <= record.size:
+        raise StoreDamaged(
+            f"events {start} to {stop} of a log of {record.size} were asked for",
+            hint="run `oln check`",
+        )
+    sealed = record.size // SEGMENT_LEAVES * SEGMENT_LEAVES
+    leaves: list[bytes] = []
+    position = start
+    while position < min(stop, sealed):
+        segment = position // SEGMENT_LEAVES
+        held = read_segment(txn, number, segment)
+        first = segment * SEGMENT_LEAVES
+        until = min(stop, first + SEGMENT_LEAVES)
+        if position == first and until == first + SEGMENT_LEAVES:
+            leaves += held
+        else:
+            leaves += held[position - first : until - first]
+        position = until
+    if position < stop:
+        leaves += read_tail(txn, number, position, stop)
+    return leaves
+
+
+def read_segment(txn: Txn, number: int, segment: int) -> list[bytes]:
+    value = txn.get("segments", segment_key(number, segment))
+    if value is None:
+        raise StoreDamaged(
+            f"segment {segment} of log number {number} is missing",
+            hint="run `oln check`; a peer or a backup can supply it",
+        )
+    return unpack_segment(value)
+
+
+def read_tail(txn: Txn, number: int, start: int, stop: int) -> list[bytes]:
+    leaves = []
+    expected = start
+    for key, leaf in txn.scan("tail", number_key(number), tail_key(number, start)):
+        if expected == stop:
+            break
+        if key != tail_key(number, expected):
+            break
+        leaves.append(leaf)
+        expected += 1
+    if expected != stop:
+        raise StoreDamaged(
+            f"event {expected} of log number {number} is missing", hint="run `oln check`"
+        )
+    return leaves
+
+
+def append_leaves(
+    txn: Txn, number: int, record: LogRecord, leaves: Sequence[bytes], hashes: Sequence[bytes]
+) -> LogRecord:
+    """Puts leaves after the record's last and gives the new record, which it also writes.
+
+    Whole segments are sealed at once; what the tail held of the first of them moves into it.
+    """
+    frontier = record.frontier
+    size = record.size
+    kept = size % SEGMENT_LEAVES
+    position = 0
+    if kept and kept + len(leaves) >= SEGMENT_LEAVES:
+        position = SEGMENT_LEAVES - kept
+        first = read_tail(txn, number, size - kept, size)
+        whole = [*first, *leaves[:position]]
+        root = root_of_hashes([*leaf_hashes(first), *hashes[:position]])
+        seal_segment(txn, number, size // SEGMENT_LEAVES, whole, root)
+        for seq in range(size - kept, size):
+            txn.delete("tail", tail_key(number, seq))
+        frontier = frontier.extend(hashes[:position])
+    if not (size + position) % SEGMENT_LEAVES:
+        count = (len(leaves) - position) // SEGMENT_LEAVES
+        first_segment = (size + position) // SEGMENT_LEAVES
+        roots = put_segments(txn, number, first_segment, leaves, hashes, position, count)
+        frontier = frontier.extend_subtrees(SEGMENT_LEVEL, roots)
+        position += count * SEGMENT_LEAVES
+    rest = leaves[position:]
+    if rest:
+        txn.put_many(
+            "tail", [(tail_key(number, size + position + i), leaf) for i, leaf in enumerate(rest)]
+        )
+        frontier = frontier.extend(hashes[position:])
+    grown = LogRecord(
+        record.log_id, record.genesis, frontier.size, frontier.nodes, record.head, record.own
+    )
+    write_record(txn, number, grown)
+    return grown
+
+
+def put_segments(
+    txn: Txn,
+    number: int,
+    first_segment: int,
+    leaves: Sequence[bytes],
+    hashes: Sequence[bytes],
+    position: int,
+    count: int,
+) -> list[bytes]:
+    """Seals `count` whole segments from `position` on; their roots."""
+    roots = []
+    for index in range(count):
+        start = position + index * SEGMENT_LEAVES
+        stop = start + SEGMENT_LEAVES
+        root = root_of_hashes(hashes[start:stop])
+        seal_segment(txn, number, first_segment + index, leaves[start:stop], root)
+        roots.append(root)
+    return roots
+
+
+def seal_segment(txn: Txn, number: int, segment: int, leaves: Sequence[bytes], root: bytes) -> None:
+    key = segment_key(number, segment)
+    txn.put("segments", key, pack_segment(leaves, root))
+    txn.put("spine", key, root)

@@ -1,0 +1,310 @@
+"""Appending to an own log: group commit, read back, sign, and only then acknowledge.
+
+One writer thread takes what callers queue. A flush is what has gathered, up to `flush_events`, or
+one explicit batch. It is
+
+ 1. one transaction that appends the leaves after the log's last, durable (invariant 4);
+ 2. a second one, under the same lock across processes, that reads the leaves back, hashes them
+ again, holds them to what was
+    meant, signs the log's root, and stores the head, durable;
+ 3. the acknowledgement.
+
+Several processes may append to one log: both steps begin from the record as it is in the store. A
+head is signed only for a history that the stored head is a prefix of; what could make a fork stops
+the process instead (`StoreDamaged`). A crash between the steps leaves durable leaves without a
+head: the next flush, or `sign_pending`, signs over them.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+
+from openledger_node.ledger.encoding import encode
+from openledger_node.ledger.errors import BadInput, Refused, StoreDamaged
+from openledger_node.ledger.events import (
+    EVENT_VERSION,
+    MAX_LEAF_BYTES,
+    SEGMENT_LEAVES,
+    event_id_of,
+)
+from openledger_node.ledger.heads import SignedHead, sign_head
+from openledger_node.ledger.keys import SigningKey
+from openledger_node.ledger.merkle import Frontier, leaf_hashes
+from openledger_node.store import logs
+from openledger_node.store.environment import Txn
+from openledger_node.store.store import Store
+
+MAX_BATCH_EVENTS: Final = 65_536
+MAX_QUEUED_BATCHES: Final = 65_536
+LEAF_OVERHEAD_BYTES: Final = 256
+"""What a leaf may have besides its body.
+
+Header, kind, numbers and commitment take under 150 bytes.
+"""
+
+
+class Draft(msgspec.Struct, frozen=True, gc=False):
+    """An event that is to be appended: everything but its sequence number."""
+
+    kind: str
+    body: Any
+    time_ms: int
+    commit: bytes | None = None
+    payload_len: int = 0
+
+
+class Appended(msgspec.Struct, frozen=True, gc=False):
+    """Where a batch came to lie, with the head that covers it."""
+
+    log_id: bytes
+    first_seq: int
+    hashes: list[bytes]
+    head: SignedHead
+
+    @property
+    def event_ids(self) -> list[bytes]:
+        """The ids of the batch's events (L4)."""
+        return [
+            event_id_of(self.log_id, seq, digest)
+            for seq, digest in enumerate(self.hashes, self.first_seq)
+        ]
+
+
+_Batch = tuple[list[Draft], "Future[Appended]"]
+
+
+def encoded(drafts: Sequence[Draft]) -> list[Draft]:
+    """The drafts with their bodies in final bytes.
+
+    BadInput when one does not encode or is too long.
+    """
+    ready = []
+    for draft in drafts:
+        try:
+            body = encode(draft.body)
+        except (TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+            raise BadInput(f"the event cannot be encoded: {error}") from None
+        if len(body) > MAX_LEAF_BYTES - LEAF_OVERHEAD_BYTES:
+            raise BadInput(
+                f"the event's body has {len(body):,} bytes; a leaf may have {MAX_LEAF_BYTES:,}",
+                hint="put long content into the payload",
+            )
+        ready.append(
+            Draft(draft.kind, msgspec.Raw(body), draft.time_ms, draft.commit, draft.payload_len)
+        )
+    return ready
+
+
+def ignore_commit_point(name: str) -> None:
+    """What happens at a commit point outside of tests."""
+
+
+class LogWriter:
+    """The one appender of an own log in this process. Thread-safe."""
+
+    def __init__(
+        self,
+        store: Store,
+        log_id: bytes,
+        key: SigningKey,
+        *,
+        flush_events: int = 256,
+        flush_ms: int = 50,
+        commit_point: Callable[[str], None] = ignore_commit_point,
+    ) -> None:
+        self.log_id = log_id
+        self._store = store
+        self._key = key
+        self._flush_events = flush_events
+        self._flush_ms = flush_ms
+        self._commit_point = commit_point
+        self._queue: queue.Queue[_Batch | None] = queue.Queue(MAX_QUEUED_BATCHES)
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self.signs = 0
+        self._signed = Frontier()  # what the newest head of this process covers
+        with store.environment.reading() as txn:
+            number = logs.log_number(txn, log_id)
+            if number is None:
+                raise StoreDamaged("the current own log is missing", hint="run `oln check`")
+            self._number = number
+            record = logs.read_record(txn, number)
+        if record.genesis.device != key.public.raw:
+            raise Refused("the log belongs to another device key", code="foreign_key")
+        self._genesis = record.genesis
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finishes what is queued and ends the thread."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            thread = self._thread
+        if thread is not None:
+            self._queue.put(None)
+            thread.join()
+
+    def append(self, drafts: Sequence[Draft]) -> Appended:
+        """Appends a batch as a whole; returns when it is durable and signed."""
+        if not drafts:
+            raise BadInput("an empty batch cannot be appended")
+        if len(drafts) > MAX_BATCH_EVENTS:
+            raise BadInput(
+                f"a batch may have {MAX_BATCH_EVENTS:,} events, this one has {len(drafts):,}",
+                hint="append it in portions",
+            )
+        ready = encoded(drafts)
+        done: Future[Appended] = Future()
+        with self._lock:
+            if self._closed:
+                raise Refused("the writer is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="oln-writer", daemon=True)
+                self._thread.start()
+            self._queue.put((ready, done))
+        return done.result()
+
+    def sign_pending(self) -> SignedHead | None:
+        """Signs over durable leaves that a crash left without a head; the newest head."""
+        with self._store.environment.reading() as txn:
+            record = logs.read_record(txn, self._number)
+        if record.head is not None and record.head.size == record.size:
+            return record.head
+        return self._sign(None)
+
+    def _run(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batches = [first]
+            count = len(first[0])
+            ended = False
+            while count < self._flush_events:
+                try:
+                    more = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    ended = True
+                    break
+                batches.append(more)
+                count += len(more[0])
+            self._flush(batches)
+            if ended:
+                return
+
+    def _flush(self, batches: list[_Batch]) -> None:
+        """One flush; every caller gets its answer or its error."""
+        try:
+            first_seq, hashes, frontier = self._append(batches)
+            head = self._sign((first_seq, hashes, frontier))
+            position = 0
+            for drafts, done in batches:
+                part = hashes[position : position + len(drafts)]
+                done.set_result(Appended(self.log_id, first_seq + position, part, head))
+                position += len(drafts)
+        except BaseException as error:
+            for _, done in batches:
+                if not done.done():
+                    done.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+
+    def _append(self, batches: list[_Batch]) -> tuple[int, list[bytes], Frontier]:
+        """Step 1: the leaves, durable. Their first seq, hashes, and the frontier after them."""
+        drafts = [draft for batch, _ in batches for draft in batch]
+        incoming = sum([len(draft.body) + LEAF_OVERHEAD_BYTES for draft in drafts])
+        with self._store.environment.writing(incoming) as txn:
+            record = logs.read_record(txn, self._number)
+            seq = record.size
+            leaves = [
+                encode((EVENT_VERSION, number, d.kind, d.time_ms, d.body, d.commit, d.payload_len))
+                for number, d in enumerate(drafts, seq)
+            ]
+            hashes = leaf_hashes(leaves)
+            grown = logs.append_leaves(txn, self._number, record, leaves, hashes)
+            self._commit_point("before append commit")
+        self._commit_point("after append commit")
+        return seq, hashes, grown.frontier
+
+    def _sign(self, meant: tuple[int, list[bytes], Frontier] | None) -> SignedHead:
+        """Step 2: read back, hash again, sign, store the head, durable."""
+        with self._store.environment.writing() as txn:
+            record = logs.read_record(txn, self._number)
+            if record.head is not None and record.head.size == record.size:
+                return record.head  # another process signed over these leaves already
+            self._hold_to_store(txn, record, meant)
+            head = sign_head(self._key, self._genesis, record.size, record.frontier.root()).signed
+            self.signs += 1
+            self._signed = record.frontier
+            record.head = head
+            logs.write_record(txn, self._number, record)
+            self._commit_point("before head commit")
+        self._commit_point("after head commit")
+        return head
+
+    def _hold_to_store(
+        self,
+        txn: Txn,
+        record: logs.LogRecord,
+        meant: tuple[int, list[bytes], Frontier] | None,
+    ) -> None:
+        """Stops the process when what is stored is not what was meant, or forgets a signed head."""
+        first = record.head.size if record.head else 0
+        base = self._signed
+        if record.head is not None and (base.size, base.root()) != (first, record.head.root):
+            base = prefix_frontier(txn, self._number, first)
+            if base.root() != record.head.root:
+                raise _would_fork("the stored events do not have the root that was signed before")
+        read_back = leaf_hashes(logs.read_leaves(txn, self._number, first, record.size))
+        if meant is not None:
+            first_seq, hashes, frontier = meant
+            start = first_seq - first
+            if read_back[start : start + len(hashes)] != hashes:
+                raise _would_fork("the events read back are not those that were written")
+            if first_seq + len(hashes) == record.size and frontier != record.frontier:
+                raise _would_fork("the log's stored nodes are not those that were written")
+            if start == 0 and first_seq + len(hashes) == record.size:
+                return
+        if base.extend(read_back) != record.frontier:
+            raise _would_fork("the log's stored nodes do not fit its events")
+
+
+def _would_fork(reason: str) -> StoreDamaged:
+    return StoreDamaged(
+        f"nothing was signed: {reason}",
+        hint="run `oln check`; signing it could make a log with two histories",
+        code="would_fork",
+    )
+
+
+def prefix_frontier(txn: Txn, number: int, size: int) -> Frontier:
+    """The frontier of a log's first `size` leaves, from the spine and one segment's leaves."""
+    whole = size // SEGMENT_LEAVES
+    roots = [
+        root
+        for _, root in zip(
+            range(whole),
+            (root for _, root in txn.scan("spine", logs.number_key(number))),
+            strict=False,
+        )
+    ]
+    frontier = Frontier().extend_subtrees(logs.SEGMENT_LEVEL, roots)
+    return frontier.extend(leaf_hashes(logs.read_leaves(txn, number, whole * SEGMENT_LEAVES, size)))
