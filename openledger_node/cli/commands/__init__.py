@@ -1,0 +1,1 @@
+"""The commands of `oln`, one module a subject; each is imported when it runs."""

@@ -1,0 +1,123 @@
+"""The one door for errors: every exception becomes an exit status and a text with a hint.
+
+| what was raised | exit status |
+|---|---|
+| `OlnError` | the class's own, 1 to 5 |
+| a wrong command line | 2 |
+| the operating system's refusal of a file | 2; 3 when the disk is full or read-only |
+| the reader of standard output went away | 0, quietly |
+| an interrupt | 130, quietly |
+| anything else, a fault of this program | 1, code `internal` |
+
+No traceback is shown, unless `OLN_DEBUG=1`.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import Final
+
+import click
+
+from openledger_node.cli.text import printable
+from openledger_node.ledger.errors import OlnError
+
+DEBUG_VARIABLE: Final = "OLN_DEBUG"
+INTERRUPTED: Final = 130
+_SURROUNDINGS: Final = {
+    errno.ENOSPC: ("no_space", "free some space and try again; what was stored is kept"),
+    errno.EDQUOT: ("no_space", "free some space and try again; what was stored is kept"),
+    errno.EROFS: ("read_only", "name a place that can be written"),
+}
+_FILES: Final = {
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a part of the path is a file",
+    errno.EISDIR: "name a file, not a folder",
+    errno.EEXIST: "name a new file",
+    errno.EACCES: "check who may read and write it",
+    errno.EPERM: "check who may read and write it",
+    errno.ELOOP: "its links form a loop; name the file itself",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What the user sees of an error."""
+
+    status: int
+    code: str
+    message: str
+    hint: str
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Status, code, message and hint of anything that a command raised."""
+    if isinstance(error, OlnError):
+        return Fault(error.exit_status, error.code, error.message, error.hint)
+    if isinstance(error, click.ClickException):
+        return _usage_fault(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        return _system_fault(error)
+    said = str(error).partition("\n")[0]
+    name = type(error).__name__
+    return Fault(
+        1,
+        "internal",
+        f"internal fault: {name}: {said}" if said else f"internal fault: {name}",
+        f"nothing more is known; with {DEBUG_VARIABLE}=1 the same command shows where it happened",
+    )
+
+
+def _usage_fault(error: click.ClickException) -> Fault:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "oln"
+    message = error.format_message().rstrip(".")
+    if isinstance(error, click.NoSuchOption) and error.option_name[1:2].isdigit():
+        return Fault(
+            2,
+            "bad_amount",
+            f"{error.option_name!r} is no option, and an amount is never negative",
+            "write credits with up to 6 decimals, as in 12.5",
+        )
+    return Fault(2, "usage", message, f"see `{path} --help`")
+
+
+def _system_fault(error: OSError) -> Fault:
+    number = error.errno or 0
+    said = (error.strerror or "the system refused it").lower()
+    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    message = f"{place}: {said}" if place else said
+    if number in _SURROUNDINGS:
+        code, hint = _SURROUNDINGS[number]
+        return Fault(3, code, message, hint)
+    if number in _FILES:
+        return Fault(2, "bad_file", message, _FILES[number])
+    return Fault(1, "system", message, "try again, or check the disk and the folder")
+
+
+def report(fault: Fault, as_json: bool) -> None:
+    """One JSON document on standard output, or lines on standard error."""
+    if as_json:
+        error = {"code": fault.code, "message": fault.message, "hint": fault.hint}
+        print(json.dumps({"error": error}), flush=True)
+        return
+    print(f"error: {printable(fault.message)}", file=sys.stderr)
+    if fault.hint:
+        print(f"hint: {printable(fault.hint)}", file=sys.stderr)
+
+
+def debugging() -> bool:
+    return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
+
+
+def finish_standard_output() -> None:
+    """Writes what is buffered; when the reader went away, it goes nowhere, also at exit."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,148 @@
+"""Plain output for people: lines, fields, tables and trees within 100 columns.
+
+Names, titles and notes come from strangers' logs. Whatever could steer a terminal is replaced
+before it is printed. Colours only on a terminal, and never with NO_COLOR.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from openledger_node.node.results import Explained
+
+MICRO: Final = 1_000_000
+DECIMALS: Final = 6
+MAX_COLUMNS: Final = 100
+MIN_COLUMNS: Final = 40
+SHORT_ID_DIGITS: Final = 12
+MAX_TREE_CHILDREN: Final = 200
+_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def printable(text: str) -> str:
+    """The text with every character that is not printable replaced; line ends stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else _REPLACEMENT for c in text)
+
+
+def one_line(text: str) -> str:
+    return printable(text).replace("\n", " ")
+
+
+def say(text: str = "") -> None:
+    print(printable(text))
+
+
+def credits_text(amount_micro: int) -> str:
+    """Credits with trimmed decimals, as `parse_amount` reads them."""
+    sign = "-" if amount_micro < 0 else ""
+    whole, micro = divmod(abs(amount_micro), MICRO)
+    decimals = f"{micro:06d}".rstrip("0")
+    return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
+
+
+def short(identifier: str) -> str:
+    """The first digits of an id; enough for a command to find it again."""
+    return identifier[:SHORT_ID_DIGITS]
+
+
+def percent(ppm: int) -> str:
+    return f"{ppm // 10_000}.{ppm % 10_000:04d}".rstrip("0").rstrip(".") + " %"
+
+
+def bytes_text(size_bytes: int) -> str:
+    """A size with one decimal in the largest unit that it fills."""
+    unit = 0
+    while size_bytes >> (10 * (unit + 1)) and unit < len(_UNITS) - 1:
+        unit += 1
+    if unit == 0:
+        return f"{size_bytes} B"
+    tenths = size_bytes * 10 >> (10 * unit)
+    return f"{tenths // 10}.{tenths % 10} {_UNITS[unit]}"
+
+
+def counted(count: int, what: str) -> str:
+    """A count with its noun: `1 event`, `2 events`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def fields(pairs: Iterable[tuple[str, str]]) -> None:
+    """Aligned names and values; long values go on below, ids are never broken, empty ones left out.
+
+    Each value is one line of text, whatever it holds.
+    """
+    kept = [(one_line(name), one_line(value)) for name, value in pairs if value]
+    width = max((len(name) for name, _ in kept), default=0)
+    for name, value in kept:
+        lines = textwrap.wrap(
+            value,
+            max(MIN_COLUMNS, columns() - width - 2),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for index, line in enumerate(lines):
+            say(f"{name if index == 0 else '':<{width}}  {line}")
+
+
+def columns() -> int:
+    """The width to print in: the terminal's, and at most MAX_COLUMNS."""
+    return max(MIN_COLUMNS, min(shutil.get_terminal_size((MAX_COLUMNS, 24)).columns, MAX_COLUMNS))
+
+
+def console() -> Console:
+    """rich's console on standard output as it is now."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, width=columns(), highlight=False, markup=False, emoji=False)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], empty: str = "none yet") -> None:
+    """A table; a head that begins with `>` stands over figures, which are set to the right."""
+    made = [[one_line(cell) for cell in row] for row in rows]
+    if not made:
+        say(empty)
+        return
+    from rich import box
+    from rich.table import Table
+
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for head in heads:
+        if head.startswith(">"):
+            drawn.add_column(head[1:], justify="right", no_wrap=True)
+        else:
+            drawn.add_column(head, overflow="fold")
+    for row in made:
+        drawn.add_row(*row)
+    console().print(drawn)
+
+
+def tree(root: Explained) -> None:
+    """An explanation with its rules and amounts, each step below what it is part of."""
+    say(_step(root))
+    _branches(root, "")
+
+
+def _branches(node: Explained, indent: str) -> None:
+    shown = node.children[:MAX_TREE_CHILDREN]
+    left_out = len(node.children) - len(shown)
+    for index, child in enumerate(shown):
+        last = index == len(shown) - 1 and not left_out
+        say(f"{indent}{'└─ ' if last else '├─ '}{_step(child)}")
+        _branches(child, indent + ("   " if last else "│  "))
+    if left_out:
+        say(f"{indent}└─ and {left_out:,} more; --json shows all")
+
+
+def _step(node: Explained) -> str:
+    rule = f"[{node.rule}] " if node.rule else ""
+    amount = f": {credits_text(node.amount_micro)}" if node.amount_micro is not None else ""
+    return f"{rule}{one_line(node.title)}{amount}"

@@ -1,0 +1,226 @@
+"""What is printed for people is bounded, harmless and readable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from openledger_node.cli import progress, spans, text
+from openledger_node.node.results import Attributed, Explained, Span
+from tests.cli.fakes import HEX, Terminal
+
+EVIL = "\x1b[2J\x1b]0;title\x07\u202egnp.exe\r\nsecond\x9b"
+
+
+def test_what_could_steer_a_terminal_is_replaced() -> None:
+    assert text.printable("plain ü 字\nline") == "plain ü 字\nline"
+    shown = text.printable(EVIL)
+    assert all(c.isprintable() or c == "\n" for c in shown)
+    assert "\n" not in text.one_line(EVIL)
+
+
+@pytest.mark.parametrize(
+    "command", ["data list", "data show 5f2c81d0", "model list", "show 5f2c81d0", "log", "credits"]
+)
+def test_no_command_prints_a_stranger_s_control_characters(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal()
+    name = command.replace(" 5f2c81d0", "").replace(" ", "_")
+    answer = getattr(terminal.home, name)()
+    terminal.home.answers[name] = poisoned(answer)
+    assert terminal.run(*command.split()) == 0
+    shown = capsys.readouterr().out
+    assert "\N{REPLACEMENT CHARACTER}" in shown or "\\u001b" in shown
+    assert all(c.isprintable() or c == "\n" for c in shown)
+
+
+def poisoned(value: Any) -> Any:
+    """The value with every text that is not an id replaced by an evil one."""
+    import dataclasses
+
+    if isinstance(value, str):
+        return value if value == HEX else EVIL
+    if isinstance(value, tuple):
+        return tuple(poisoned(item) for item in value)
+    if isinstance(value, dict):
+        return {key: poisoned(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return type(value)(**{name: poisoned(getattr(value, name)) for name in names})
+    return value
+
+
+@pytest.mark.parametrize(
+    ("amount_micro", "shown"),
+    [(0, "0"), (1, "0.000001"), (12_500_000, "12.5"), (10_000_000, "10"), (-500_000, "-0.5")],
+)
+def test_credits_are_shown_with_trimmed_decimals(amount_micro: int, shown: str) -> None:
+    assert text.credits_text(amount_micro) == shown
+
+
+@pytest.mark.parametrize(
+    ("ppm", "shown"),
+    [(1_000_000, "100 %"), (0, "0 %"), (1, "0.0001 %"), (123_456, "12.3456 %"), (50_000, "5 %")],
+)
+def test_shares_are_shown_in_percent(ppm: int, shown: str) -> None:
+    assert text.percent(ppm) == shown
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "shown"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1_572_864, "1.5 MiB"),
+        (2**60, "1048576.0 TiB"),
+    ],
+)
+def test_sizes_are_shown_in_the_largest_unit_they_fill(size_bytes: int, shown: str) -> None:
+    assert text.bytes_text(size_bytes) == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, "0 events"), (1, "1 event"), (2000, "2,000 events")]
+)
+def test_counts_agree_with_their_noun(count: int, shown: str) -> None:
+    assert text.counted(count, "event") == shown
+
+
+@pytest.mark.parametrize(("given", "used"), [("20", 40), ("80", 80), ("300", 100)])
+def test_the_width_is_the_terminal_s_within_bounds(
+    given: str, used: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", given)
+    assert text.columns() == used
+
+
+def test_a_table_folds_long_text_and_keeps_figures_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    text.table(("title", ">amount"), [("word " * 40, "9007199254.740991")])
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 60
+    assert "9007199254.740991" in shown
+    assert shown.count("word") == 40
+
+
+def test_a_table_takes_text_as_it_is_and_not_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    text.table(("title",), [("[red]not a colour[/red] :smile:",)])
+    assert "[red]not a colour[/red] :smile:" in capsys.readouterr().out
+
+
+def test_an_empty_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    text.table(("title",), [], "none yet; make one")
+    assert capsys.readouterr().out == "none yet; make one\n"
+
+
+def test_an_explanation_is_a_tree_with_rules_and_amounts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    leaf = Explained("net of the fee", "C6", 9_500_000, ())
+    last = Explained("network fee", "C5", 500_000, ())
+    inner = Explained("a receipt", None, 10_000_000, (leaf, last))
+    text.tree(Explained("earned", None, None, (inner,)))
+    assert capsys.readouterr().out.splitlines() == [
+        "earned",
+        "└─ a receipt: 10",
+        "   ├─ [C6] net of the fee: 9.5",
+        "   └─ [C5] network fee: 0.5",
+    ]
+
+
+def test_a_wide_tree_says_how_much_is_left_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text, "MAX_TREE_CHILDREN", 2)
+    step = Explained("step", None, None, ())
+    text.tree(Explained("top", None, None, (step,) * 5))
+    assert capsys.readouterr().out.splitlines()[-1] == "└─ and 3 more; --json shows all"
+
+
+def span(start: int, end: int, contribution: str) -> Span:
+    return Span(0, 0, start, end, contribution, 0, 0, "")
+
+
+OUTPUT = b"one two three four"
+
+
+def test_the_parts_of_an_output_are_the_output() -> None:
+    found = (span(8, 13, "b"), span(0, 3, "a"))
+    parts = spans.split(found, OUTPUT)
+    assert parts == [("a", b"one"), (None, b" two "), ("b", b"three"), (None, b" four")]
+
+
+def test_overlapping_spans_show_each_byte_once() -> None:
+    parts = spans.split((span(0, 7, "a"), span(4, 13, "b"), span(5, 6, "c")), OUTPUT)
+    assert b"".join(part for _, part in parts) == OUTPUT
+    assert parts[:2] == [("a", b"one two"), ("b", b" three")]
+
+
+def test_spans_are_shown_behind_letters_with_a_legend(capsys: pytest.CaptureFixture[str]) -> None:
+    found = (span(0, 3, HEX), span(8, 13, "b" * 64))
+    ppm = {HEX: 400_000, "b" * 64: 500_000}
+    result = Attributed(ppm, 100_000, 4, found, "spans", None, 1, {HEX: "ana's poems"})
+    spans.show_spans(result, OUTPUT)
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "B one",
+        "  two",
+        "A three",
+        "  four",
+        "",
+        "A  bbbbbbbbbbbb    50 %",
+        "B  5f2c81d0a7b3  ana's poems  40 %",
+        "   parts without a letter are unattributed",
+    ]
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(progress, "time", made)
+    return made
+
+
+def test_no_bar_is_drawn_where_nobody_watches(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shower = progress.Shower()
+    for done in range(5):
+        shower.update(done, 10, "events")
+        clock.seconds += 1.0
+    shower.close()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_bar_is_drawn_on_a_terminal_after_a_second(
+    clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    shower = progress.Shower()
+    shower.update(1, 10, "events")
+    clock.seconds = 0.9
+    shower.update(2, 10, "events")
+    assert capsys.readouterr().err == ""
+    clock.seconds = 1.1
+    shower.update(3, 10, "events")
+    shower.update(3, None, "payloads")
+    shower.close()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "events" in captured.err
+    assert "3/10" in captured.err
