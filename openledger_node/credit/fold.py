@@ -151,13 +151,17 @@ def fold(state: StateReader, cut: Cut, logs: LogReader, genesis: Genesis) -> Fol
 
 def _run_phases(books: Books, cut: Cut, logs: LogReader) -> None:
     books.parking.begin(1)
-    reading = Reading(books, cut, logs)
+    reading = Reading(books, cut, logs, PHASE_OF, PHASES)
     phase_accounts.run_key_events(books, reading)
-    inbox = reading.inbox(PHASE_OF, PHASES)
-    if phase_accounts.run_forks(books, reading, inbox[1]):
-        reading.drop_closed(inbox)
-    phase_accounts.void_unreadable(books, inbox[1])
+    reading.read_newly_authorised()
+    if reading.closed:
+        reading.drop_closed()
+    phase_accounts.run_forks(books, reading)
+    if reading.closed:
+        reading.drop_closed()
+    phase_accounts.void_unreadable(books, reading)
     reading.finish()
+    inbox = reading.inbox
     for phase, table in _EVENT_PHASES:
         if phase == 7:
             books.parking.begin(6)

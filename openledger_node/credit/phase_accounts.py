@@ -63,9 +63,9 @@ def chain_record(chain: KeyChain) -> Chain:
 
 
 def run_key_events(books: Books, reading: Reading) -> None:
-    """Applies the key events of pass A, account by account."""
+    """Applies the key events found, account by account."""
     by_account: dict[bytes, dict[int, list[KeyEventFound]]] = {}
-    for account, found in reading.key_events():
+    for account, found in reading.key_events:
         by_account.setdefault(account, {}).setdefault(found.body.n, []).append(found)
     for account in sorted(by_account):
         _run_account(books, reading, account, by_account[account])
@@ -137,10 +137,10 @@ def _authorise(books: Books, reading: Reading, account: bytes, device: bytes) ->
     for key, _ in books.tables.device_logs.items(account + device):
         log_id = key[64:]
         record = books.tables.logs.get(log_id)
-        if record is not None:
+        if record is not None and not record.authorised:
             record.authorised = 1
             books.tables.logs.touch(log_id)
-            reading.to_read.add(log_id)
+            reading.newly_authorised.append(log_id)
 
 
 def _retire(books: Books, reading: Reading, body: AccountRetireDevice) -> None:
@@ -158,41 +158,39 @@ def close(books: Books, reading: Reading, log_id: bytes, at: int) -> None:
     at = max(at, reading.previous_mark(log_id))
     record.closed_at = at if record.closed_at is None else min(record.closed_at, at)
     books.tables.logs.touch(log_id)
+    reading.closed = True
 
 
-def run_forks(books: Books, reading: Reading, items: list[Item]) -> bool:
-    """Judges this epoch's `log.fork` events in ledger order. True when a log was closed."""
-    closed = False
-    for item in items:
+def run_forks(books: Books, reading: Reading) -> None:
+    """Judges this epoch's `log.fork` events in ledger order."""
+    for item in reading.inbox[1]:
         if item.kind == FORK and item.seq < reading.limit(item.log_id):
-            closed |= _fork(books, reading, item)
-    return closed
+            _fork(books, reading, item)
 
 
-def _fork(books: Books, reading: Reading, item: Item) -> bool:
+def _fork(books: Books, reading: Reading, item: Item) -> None:
     try:
         evidence = _fork_decoder.decode(item.body)
     except msgspec.DecodeError:
         books.void(item, "L2", "malformed")
-        return False
+        return
     if evidence.genesis.ledger_id != books.ledger_id:
         books.void(item, "L7", "other_ledger")
-        return False
+        return
     try:
         fork = verify_fork(evidence)
     except (VerificationFailed, BadInput):
         books.void(item, "L7", "not_a_fork")
-        return False
+        return
     record: Log | None = books.tables.logs.get(fork.log_id)
     if record is None:
         reading.new_log(evidence.genesis)
     close(books, reading, fork.log_id, fork.common)
-    return True
 
 
-def void_unreadable(books: Books, items: list[Item]) -> None:
+def void_unreadable(books: Books, reading: Reading) -> None:
     """Records why events that no phase can read are void."""
-    for item in items:
+    for item in reading.inbox[1]:
         if item.kind != FORK:
             rule, code = _UNREADABLE_RULES[bytes(item.body)]
             books.void(item, rule, code)
