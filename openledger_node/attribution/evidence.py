@@ -1,0 +1,116 @@
+"""Evidence: what shows that the spans of a receipt stand where it says, without the corpus.
+
+- T6 A span proof shows that output tokens [start, start + length) equal tokens
+  [token, token + length) of one document under a contribution's `payload_commit`: it carries the
+  leaves that hold them, each with its proof (P4). Leaf i holds tokens from 64i on (T4).
+- T7 Evidence is a payload whose documents are branches, one a contribution, in the order of ids: a
+  branch is the canonical array `[contribution id, [span proof, ...]]`, cut at 4,096 bytes. A branch
+  can so be served, proved and erased alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from openledger_node.attribution.canon import CANON_VERSION, canonical_text
+from openledger_node.attribution.leaves import LEAF_TOKENS
+from openledger_node.attribution.reference import MAX_OUTPUT_TOKENS, Span
+from openledger_node.ledger.encoding import decode_as, encode
+from openledger_node.ledger.errors import BadInput
+from openledger_node.ledger.payload import (
+    Payload,
+    PayloadDocument,
+    PayloadLeafProof,
+    cut_binary,
+    decode_payload,
+    encode_payload,
+    prove_leaf,
+)
+
+MAX_SPAN_LEAVES: Final = MAX_OUTPUT_TOKENS // LEAF_TOKENS + 2
+MAX_SPANS: Final = MAX_OUTPUT_TOKENS
+
+Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Token = Annotated[int, Meta(ge=0, le=2**30)]
+
+
+class _Array(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """Base of the arrays here."""
+
+
+class SpanProof(_Array, frozen=True):
+    """T6. `output` counts the outputs of a receipt from 0."""
+
+    output: Annotated[int, Meta(ge=0, lt=10_000)]
+    start: Token
+    length: Annotated[int, Meta(ge=1, le=MAX_OUTPUT_TOKENS)]
+    document: Token
+    token: Token
+    leaves: Annotated[tuple[PayloadLeafProof, ...], Meta(min_length=1, max_length=MAX_SPAN_LEAVES)]
+
+    def verify(self, commit: bytes, output_tokens: Sequence[bytes]) -> bool:
+        """Whether the span stands in the contribution with `commit` and in this output."""
+        first = self.token // LEAF_TOKENS
+        last = (self.token + self.length - 1) // LEAF_TOKENS
+        if len(self.leaves) != last - first + 1:
+            return False
+        for index, proof in enumerate(self.leaves, first):
+            if (proof.leaf, proof.document) != (index, self.document):
+                return False
+            if not proof.verify(commit):
+                return False
+        text = canonical_text(b"".join(proof.data for proof in self.leaves))
+        if text is None or self.start + self.length > len(output_tokens):
+            return False
+        begin = self.token - first * LEAF_TOKENS
+        shown: list[bytes] = text.tokens()[begin : begin + self.length]
+        return shown == list(output_tokens[self.start : self.start + self.length])
+
+
+class Branch(_Array, frozen=True):
+    """The spans of one contribution (T7)."""
+
+    contribution_id: Hash
+    spans: Annotated[tuple[SpanProof, ...], Meta(max_length=MAX_SPANS)]
+
+
+_span_decoder = msgspec.msgpack.Decoder(SpanProof)
+_branch_decoder = msgspec.msgpack.Decoder(Branch)
+
+
+def prove_span(span: Span, payload: Payload, output: int = 0) -> SpanProof:
+    """The proof of a span, from the payload of its contribution."""
+    first = span.token // LEAF_TOKENS
+    last = (span.token + span.length - 1) // LEAF_TOKENS
+    leaves = tuple(prove_leaf(payload, span.document, leaf) for leaf in range(first, last + 1))
+    return SpanProof(output, span.start, span.length, span.document, span.token, leaves)
+
+
+def decode_span_proof(data: bytes) -> SpanProof:
+    """BadInput when `data` is not a canonical span proof."""
+    return decode_as(_span_decoder, data, "the span proof")
+
+
+def encode_evidence(branches: Sequence[Branch], salts: Mapping[bytes, bytes]) -> bytes:
+    """The evidence payload (T7); `salts` has a fresh salt of 32 bytes for each contribution id."""
+    documents = [
+        PayloadDocument(salts[branch.contribution_id], cut_binary(encode(branch)), 0)
+        for branch in sorted(branches, key=lambda branch: branch.contribution_id)
+    ]
+    return encode_payload(CANON_VERSION, documents)
+
+
+def decode_evidence(data: bytes) -> tuple[Branch, ...]:
+    """The branches of an evidence payload. BadInput says what is wrong with it."""
+    branches = tuple(
+        decode_as(_branch_decoder, document.data, "an evidence branch")
+        for document in decode_payload(data).documents
+    )
+    ids = [branch.contribution_id for branch in branches]
+    if sorted(set(ids)) != ids:
+        raise BadInput("the branches of the evidence are not in the order of distinct ids")
+    return branches

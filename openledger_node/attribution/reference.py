@@ -1,0 +1,243 @@
+"""R1 and R2 over a scope in memory: the reference that every index must agree with.
+
+- R1: a token of the output is cut when it lies in an 8-gram of the output that occurs in a common
+  text of the scope. Runs are looked for within what remains between cuts; pieces are not joined.
+- R2: L(i) is the longest match in the scope that starts at output token i, P(i) its earliest
+  position. Matches of weight below 16 do not qualify. Token t belongs to the i with
+  i <= t < i + L(i), qualifying, that is least by (-L, P, i).
+
+A token weighs at most 2, so a match of weight 16 has at least 8 tokens: every qualifying match
+starts with an 8-gram that both sides share. Places (i, p) of shared 8-grams that follow each other
+on a diagonal p - i make a match: k of them in a row are 7 + k tokens. Places are taken in chunks,
+last positions first, so that periodic text costs time and not memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openledger_node.attribution.canon import canonical_text
+from openledger_node.attribution.scope import Scope
+
+GRAM: Final = 8
+MIN_WEIGHT: Final = 16
+MAX_OUTPUT_TOKENS: Final = 1_000_000
+PLACES_AT_ONCE: Final = 4_000_000
+"""Pairs (i, p) held in memory at a time: about 200 MB."""
+
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Output tokens [start, start + length) are tokens [token, token + length) of a document.
+
+    `source` is the document's index among the scope's sources.
+    """
+
+    start: int
+    length: int
+    source: int
+    contribution_id: bytes
+    document: int
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Which output tokens belong to what: each to one span, to a cut, or to nobody."""
+
+    token_count: int
+    spans: tuple[Span, ...]
+    cuts: tuple[tuple[int, int], ...]
+
+    @property
+    def unattributed_tokens(self) -> int:
+        """Tokens of no span; what was cut is among them."""
+        return self.token_count - sum(span.length for span in self.spans)
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """Documents end to end as token numbers; `inside` marks starts of 8-grams in one document."""
+
+    numbers: Ints
+    inside: Flags
+    bounds: list[int]
+
+
+def _number(tokens: Sequence[bytes]) -> dict[bytes, int]:
+    return {token: number for number, token in enumerate(dict.fromkeys(tokens), 1)}
+
+
+def _join(texts: Sequence[Sequence[bytes]], known: dict[bytes, int]) -> _Joined:
+    """Tokens that the output does not have all get the number 0."""
+    bounds = [0]
+    for text in texts:
+        bounds.append(bounds[-1] + len(text))
+    numbers = np.fromiter(
+        (known.get(token, 0) for text in texts for token in text), np.int64, bounds[-1]
+    )
+    inside = np.ones(bounds[-1], np.bool_)
+    for start, end in pairwise(bounds):
+        inside[max(start, end - GRAM + 1) : end] = False
+    return _Joined(numbers, inside, bounds)
+
+
+def _gram_starts(joined: _Joined) -> Ints:
+    """Where an 8-gram starts that has none but the output's tokens."""
+    missing = np.concatenate(([0], np.cumsum(joined.numbers == 0)))
+    starts = np.flatnonzero(joined.inside)
+    complete: Ints = starts[missing[starts + GRAM] == missing[starts]]
+    return complete
+
+
+def _names(numbers: Ints, starts: Ints) -> NDArray[Any]:
+    """The 8-grams at `starts` as comparable values: their 8 numbers, four bytes each."""
+    columns = np.empty((len(starts), GRAM), ">u4")
+    for offset in range(GRAM):
+        columns[:, offset] = numbers[starts + offset]
+    return columns.view(f"V{4 * GRAM}").reshape(len(starts))
+
+
+def _gram_ids(output: _Joined, other: _Joined) -> tuple[Ints, Ints, Ints, Ints]:
+    """(starts, ids) of the output's 8-grams and of those of `other` that the output has too."""
+    out_starts, starts = _gram_starts(output), _gram_starts(other)
+    numbers: dict[bytes, int] = {}
+    names = _names(output.numbers, out_starts).tolist()
+    out_ids = np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
+    found = _names(other.numbers, starts).tolist()
+    ids = np.array([numbers.get(name, -1) for name in found], np.int64)
+    return out_starts, out_ids, starts[ids >= 0], ids[ids >= 0]
+
+
+def _runs_of(flags: Flags) -> list[tuple[int, int]]:
+    """[start, end) of the runs of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
+    return [(int(start), int(end)) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _cut(output: _Joined, commons: _Joined) -> Flags:
+    """R1: which output tokens are cut."""
+    out_starts, out_ids, _, ids = _gram_ids(output, commons)
+    cut = np.zeros(len(output.numbers), np.bool_)
+    for start in out_starts[np.isin(out_ids, ids)]:
+        cut[start : start + GRAM] = True
+    return cut
+
+
+def _longest(output: _Joined, scope: _Joined) -> tuple[Ints, Ints]:
+    """(L, P) for each output token; L = 0 where no 8-gram of the scope starts."""
+    size = len(output.numbers)
+    best, place = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    out_starts, out_ids, starts, ids = _gram_ids(output, scope)
+    if not len(ids):
+        return best, place
+    by_id = out_starts[np.argsort(out_ids, kind="stable")]
+    counts = np.bincount(out_ids)
+    firsts = np.concatenate(([0], np.cumsum(counts)))
+    places = np.cumsum(counts[ids])
+    carry, carry_at, end = np.zeros(size + 1, np.int64), -1, len(ids)
+    while end:
+        before = int(places[end - 1])
+        begin = min(int(np.searchsorted(places, before - PLACES_AT_ONCE, "right")), end - 1)
+        each = counts[ids[begin:end]]
+        p = np.repeat(starts[begin:end], each)
+        within = np.arange(len(p)) - np.repeat(np.cumsum(each) - each, each)
+        i = by_id[np.repeat(firsts[ids[begin:end]], each) + within]
+        runs = _rows(i, p, carry, carry_at)
+        order = np.lexsort((p, -runs, i))
+        i, p, runs = i[order], p[order], runs[order]
+        first = np.flatnonzero(np.concatenate(([True], i[1:] != i[:-1])))
+        # Earlier chunks lie later in the scope: an equal length found now is at a better place.
+        first = first[runs[first] + GRAM - 1 >= best[i[first]]]
+        best[i[first]], place[i[first]] = runs[first] + GRAM - 1, p[first]
+        carry_at, end = int(starts[begin]), begin
+        carry[:] = 0
+        carry[i[p == carry_at]] = runs[p == carry_at]
+    return best, place
+
+
+def _rows(i: Ints, p: Ints, carry: Ints, carry_at: int) -> Ints:
+    """How many places follow each other on the diagonal from each (i, p) on.
+
+    `carry[i]` is that number for (i, carry_at), the first position after these.
+    """
+    order = np.lexsort((i, p - i))
+    a, b = i[order], p[order]
+    last = np.concatenate(((a[1:] != a[:-1] + 1) | (b[1:] != b[:-1] + 1), [True]))
+    ends = np.flatnonzero(last)
+    end = ends[np.searchsorted(ends, np.arange(len(a)))]
+    counted = end - np.arange(len(a)) + 1
+    counted += np.where(b[end] + 1 == carry_at, carry[a[end] + 1], 0)
+    result = np.empty_like(counted)
+    result[order] = counted
+    return result
+
+
+def _assign(best: Ints, place: Ints, qualifies: Flags) -> list[tuple[int, int, int]]:
+    """R2's last step: [(start i, from token, to token)], each token with the least i over it."""
+    candidates = np.flatnonzero(qualifies)
+    order = np.lexsort((candidates, place[candidates], -best[candidates]))
+    free = list(range(len(best) + 1))  # free[t] leads to the next token that has no owner yet
+
+    def next_free(token: int) -> int:
+        root = token
+        while free[root] != root:
+            root = free[root]
+        while free[token] != root:
+            free[token], token = root, free[token]
+        return root
+
+    pieces = []
+    for i in candidates[order].tolist():
+        token, stop = next_free(i), i + int(best[i])
+        while token < stop:
+            start = token
+            while token < stop and free[token] == token:
+                free[token] = token + 1
+                token += 1
+            pieces.append((i, start, token))
+            token = next_free(token)
+    return sorted(pieces, key=lambda piece: piece[1])
+
+
+def _weights(tokens: Sequence[bytes]) -> Ints:
+    """What each token weighs: tokens with a space between them are the same tokens again."""
+    text = canonical_text(b" ".join(tokens))
+    if text is None or len(text) != len(tokens):
+        raise ValueError("not the tokens of a canonical text")
+    return text.weights.astype(np.int64)
+
+
+def attribute(tokens: Sequence[bytes], scope: Scope) -> Attribution:
+    """R1 and R2 for an output of `tokens`. ValueError past MAX_OUTPUT_TOKENS."""
+    if len(tokens) > MAX_OUTPUT_TOKENS:
+        raise ValueError(f"{len(tokens):,} tokens: at most {MAX_OUTPUT_TOKENS:,} in one output")
+    known = _number(tokens)
+    whole = _join([tokens], known)
+    cut = _cut(whole, _join([item.tokens for item in scope.commons], known))
+    cuts = _runs_of(cut)
+    edges = [0, *(edge for piece in cuts for edge in piece), len(tokens)]
+    output = _join([tokens[a:b] for a, b in pairwise(edges)], known)
+    output.inside[cut] = False
+    joined = _join([item.tokens for item in scope.sources], known)
+    best, place = _longest(output, joined)
+    weights = np.concatenate(([0], np.cumsum(_weights(tokens))))
+    heavy = weights[np.arange(len(best)) + best] - weights[: len(best)] >= MIN_WEIGHT
+    spans = []
+    bounds = np.array(joined.bounds, np.int64)
+    for i, start, end in _assign(best, place, heavy & (best > 0)):
+        position = int(place[i]) + start - i
+        source = int(np.searchsorted(bounds, position, "right")) - 1
+        item = scope.sources[source]
+        token = position - joined.bounds[source]
+        spans.append(Span(start, end - start, source, item.contribution_id, item.document, token))
+    return Attribution(len(tokens), tuple(spans), tuple(cuts))
