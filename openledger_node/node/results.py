@@ -148,8 +148,6 @@ class Contribution:
     status: str  # final, pending, withdrawn, erased, void, parked
     epoch: int | None
     payload: str  # held, absent, erased
-    units_paid: int
-    units_unpaid: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,289 @@
+"""Bundles: logs and shared payloads in one file, for homes that meet without a network.
+
+    oln-bundle/1
+    ["ledger", genesis]
+    ["log", signed head]  then  ["leaves", first seq, [leaf, ...]]*     for each log, whole
+    ["payload", commit, size]  then  ["part", bytes]*                  for each payload shared with
+    all ["end", ...]                                                       as in frames.py
+
+Handing over a file is deliberate, so its payloads need not be final yet. Import verifies as if a
+stranger had sent it: each log by its own leaves and head, each payload by its commitment; what does
+not verify is refused by name and the rest is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from openledger_node.credit import views
+from openledger_node.ledger.encoding import encode
+from openledger_node.ledger.errors import BadInput, OlnError, Refused
+from openledger_node.ledger.events import parse_log_open
+from openledger_node.ledger.genesis import parse_genesis
+from openledger_node.ledger.heads import SignedHead
+from openledger_node.ledger.payload import MAX_PAYLOAD_BYTES, decode_payload
+from openledger_node.node.core import NodeCore, Progress, no_progress
+from openledger_node.node.epochs import catch_up
+from openledger_node.node.pending import pending_view
+from openledger_node.node.reading import events_of
+from openledger_node.node.results import BundleMoved, Refusal
+from openledger_node.store.frames import FrameWriter, read_frames
+from openledger_node.store.ingest import ingest
+from openledger_node.store.snapshot import LogInfo, Snapshot
+
+MAGIC: Final = b"oln-bundle/1\n"
+CHUNK_BYTES: Final = 2**20
+CHUNK_LEAVES: Final = 256
+MAX_LOGS: Final = 1_000_000
+MAX_REFUSALS_LISTED: Final = 1_000
+
+_head_decoder = msgspec.msgpack.Decoder(SignedHead)
+
+
+def export_bundle(
+    core: NodeCore, path: Path, *, payloads: bool = True, progress: Progress = no_progress
+) -> BundleMoved:
+    """Writes every log held, and the payloads shared with all."""
+    events = logs = carried = 0
+    with core.store.read() as snapshot:
+        held = [log for log in snapshot.logs() if log.head is not None]
+        total = sum(log.head.size for log in held if log.head)
+        commits = _shared_payloads(core, snapshot) if payloads else []
+        with FrameWriter(path, MAGIC) as out:
+            out.write("ledger", encode(core.genesis))
+            for log in held:
+                events += _write_log(out, snapshot, log)
+                logs += 1
+                progress(events, total, "events")
+            for done, commit in enumerate(commits, 1):
+                data = snapshot.payload(commit)
+                if data is not None:
+                    _write_payload(out, commit, data)
+                    carried += 1
+                progress(done, len(commits), "payloads")
+    size_bytes = path.stat().st_size
+    return BundleMoved(str(path), events, logs, carried, size_bytes, (), snapshot_epoch(core))
+
+
+def snapshot_epoch(core: NodeCore) -> int:
+    with core.store.read() as snapshot:
+        return snapshot.last_epoch()
+
+
+def _write_log(out: FrameWriter, snapshot: Snapshot, log: LogInfo) -> int:
+    if log.head is None:
+        return 0
+    out.write("log", log.head)
+    for first in range(0, log.head.size, CHUNK_LEAVES):
+        stop = min(first + CHUNK_LEAVES, log.head.size)
+        chunk: list[bytes] = []
+        start, size_bytes = first, 0
+        for leaf in snapshot.leaves(log.log_id, first, stop):
+            if chunk and size_bytes + len(leaf) > CHUNK_BYTES:
+                out.write("leaves", start, chunk)
+                start, chunk, size_bytes = start + len(chunk), [], 0
+            chunk.append(leaf)
+            size_bytes += len(leaf)
+        out.write("leaves", start, chunk)
+    return log.head.size
+
+
+def _write_payload(out: FrameWriter, commit: bytes, data: bytes) -> None:
+    out.write("payload", commit, len(data))
+    for start in range(0, len(data), CHUNK_BYTES):
+        out.write("part", data[start : start + CHUNK_BYTES])
+
+
+def _shared_payloads(core: NodeCore, snapshot: Snapshot) -> list[bytes]:
+    """Commitments of the payloads held here of contributions shared with all, final or pending."""
+    state = pending_view(core, snapshot).state
+    by_id = committed(snapshot)
+    commits = set()
+    for contribution in views.contributions(state):
+        if contribution.share == "all" and not contribution.erased:
+            commit = by_id.get(contribution.contribution_id)
+            if commit is not None and snapshot.has_payload(commit):
+                commits.add(commit)
+    return sorted(commits)
+
+
+def committed(snapshot: Snapshot) -> dict[bytes, bytes]:
+    """{contribution id: payload commitment} of every contribution in the logs held."""
+    return {
+        found.event_id: found.event.payload_commit
+        for found in events_of(snapshot, "data.contribute")
+        if found.event.payload_commit is not None
+    }
+
+
+def import_bundle(core: NodeCore, path: Path, *, progress: Progress = no_progress) -> BundleMoved:
+    """Takes in a bundle: logs first, then payloads, then whatever epochs its witnesses decided."""
+    importer = _Importer(core)
+
+    def seen(done: int, total: int) -> None:
+        progress(done, total, "bytes")
+
+    frames = read_frames(path, MAGIC, "a bundle of this version", seen)
+    fault: OlnError | None = None
+    try:
+        importer.run(frames)
+    except BadInput as error:
+        fault = error
+        importer.refuse(str(path), error.message)
+    epochs = catch_up(core, progress=progress)
+    if fault is not None and not importer.logs:
+        raise fault
+    return BundleMoved(
+        file=str(path),
+        events=importer.events,
+        logs=importer.logs,
+        payloads=importer.payloads,
+        size_bytes=path.stat().st_size,
+        refused=tuple(importer.refused[:MAX_REFUSALS_LISTED]),
+        epochs=epochs,
+    )
+
+
+class _Importer:
+    """Consumes the frames of a bundle one after another."""
+
+    def __init__(self, core: NodeCore) -> None:
+        self.core = core
+        self.events = self.logs = self.payloads = 0
+        self.refused: list[Refusal] = []
+        self._commits: set[bytes] | None = None
+
+    def refuse(self, what: str, reason: str) -> None:
+        if len(self.refused) < MAX_REFUSALS_LISTED:
+            self.refused.append(Refusal(what, reason))
+
+    def run(self, frames: Iterator[list[Any]]) -> None:
+        stream = _Peekable(frames)
+        first = stream.take()
+        if first is None or first[0] != "ledger" or len(first) != 2:
+            raise BadInput("the bundle does not begin with its ledger")
+        genesis = parse_genesis(_bytes(first[1]))
+        if genesis.ledger_id != self.core.ledger_id:
+            raise Refused(
+                f"the bundle belongs to ledger {genesis.ledger_id.hex()[:12]} ({genesis.name!r}), "
+                f"this home to {self.core.ledger_id.hex()[:12]} ({self.core.genesis.name!r})",
+                hint="import it into a home of its ledger",
+                code="other_ledger",
+            )
+        while (frame := stream.take()) is not None:
+            if frame[0] == "log" and len(frame) == 2:
+                self._log(frame[1], stream)
+            elif frame[0] == "payload" and len(frame) == 3:
+                self._payload(_bytes(frame[1]), frame[2], stream)
+            else:
+                raise BadInput(f"the bundle holds a frame {str(frame[0])[:32]!r} out of place")
+
+    def _log(self, raw_head: Any, stream: _Peekable) -> None:
+        try:
+            head = _head_decoder.decode(encode(raw_head))
+        except msgspec.DecodeError as error:
+            raise BadInput(f"the bundle holds a malformed head: {error}") from None
+        name = f"log {head.log_id.hex()[:12]}"
+        chunks = _leaves(stream)
+        try:
+            first = next(chunks, [])
+            if not first:
+                raise BadInput("it has no leaves")
+            genesis = parse_log_open(first[0])
+            if genesis.ledger_id != self.core.ledger_id:
+                raise BadInput("it belongs to another ledger")
+            result = ingest(self.core.store, genesis, head, _chain(first, chunks))
+            self.events += result.added
+            self.logs += 1
+            if result.fork is not None:
+                self.refuse(name, "it forks from the history held here; the proof is kept")
+        except (BadInput, OlnError) as error:
+            if error.exit_status not in (1, 3) or error.code == "store_full":
+                raise
+            self.refuse(name, error.message)
+        finally:
+            for _ in chunks:
+                continue
+
+    def _payload(self, commit: bytes, size_bytes: Any, stream: _Peekable) -> None:
+        name = f"payload {commit.hex()[:12]}"
+        if type(size_bytes) is not int or not 0 < size_bytes <= MAX_PAYLOAD_BYTES:
+            raise BadInput(f"{name} states an impossible size")
+        parts = []
+        held = 0
+        while (frame := stream.peek()) is not None and frame[0] == "part":
+            part = _bytes(stream.take_known()[1])
+            held += len(part)
+            if held > size_bytes:
+                raise BadInput(f"{name} is longer than it states")
+            parts.append(part)
+        data = b"".join(parts)
+        try:
+            fits = decode_payload(data).commit == commit
+        except BadInput as error:
+            self.refuse(name, error.message)
+            return
+        if not fits:
+            self.refuse(name, "its bytes do not match its commitment")
+            return
+        if self._commits is None:
+            with self.core.store.read() as snapshot:
+                self._commits = set(committed(snapshot).values())
+        if commit not in self._commits:
+            self.refuse(name, "no event held here commits to it")
+            return
+        self.core.store.put_payload(commit, data)
+        self.payloads += 1
+
+
+class _Peekable:
+    """Frames with one frame of look-ahead."""
+
+    def __init__(self, frames: Iterator[list[Any]]) -> None:
+        self._frames = frames
+        self._next: list[Any] | None = None
+
+    def peek(self) -> list[Any] | None:
+        if self._next is None:
+            self._next = next(self._frames, None)
+            if self._next is not None and (not self._next or type(self._next[0]) is not str):
+                raise BadInput("the bundle holds a frame without a word")
+        return self._next
+
+    def take(self) -> list[Any] | None:
+        frame = self.peek()
+        self._next = None
+        return frame
+
+    def take_known(self) -> list[Any]:
+        frame = self.take()
+        if frame is None or len(frame) != 2:
+            raise BadInput("the bundle holds a malformed part")
+        return frame
+
+
+def _leaves(stream: _Peekable) -> Iterator[list[bytes]]:
+    """The leaves of one log, chunk by chunk, in order without a gap."""
+    expected = 0
+    while (frame := stream.peek()) is not None and frame[0] == "leaves":
+        stream.take()
+        if len(frame) != 3 or frame[1] != expected or type(frame[2]) is not list:
+            raise BadInput("the leaves of a log are not in order")
+        leaves = [_bytes(leaf) for leaf in frame[2]]
+        expected += len(leaves)
+        yield leaves
+
+
+def _chain(first: list[bytes], rest: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
+    yield first
+    yield from rest
+
+
+def _bytes(value: Any) -> bytes:
+    if type(value) is not bytes:
+        raise BadInput("the bundle holds something else where bytes belong")
+    return value

@@ -1,0 +1,293 @@
+"""Contributions: registering files, showing, sharing, withdrawing and erasing them.
+
+A corpus becomes one event (its weights, licences, creators) and one payload (its bytes, kept beside
+the log under the commitment that the event carries). Every document gets its own salt, so what
+stays in the log links to nothing once the payload is erased.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from openledger_node.attribution.canon import CANON_VERSION
+from openledger_node.attribution.leaves import cut_document
+from openledger_node.credit import views
+from openledger_node.ledger.errors import Refused, UsageError
+from openledger_node.ledger.kinds import (
+    DataCommons,
+    DataContribute,
+    DataErase,
+    DataShare,
+    DataWithdraw,
+)
+from openledger_node.ledger.payload import PayloadDocument, decode_payload, encode_payload
+from openledger_node.node import results
+from openledger_node.node.core import NodeCore, Progress, no_progress
+from openledger_node.node.corpus import SourceDocument, find_files, read_documents
+from openledger_node.node.finality import judged_append
+from openledger_node.node.lookup import find_account, find_id
+from openledger_node.node.pending import pending_view
+from openledger_node.node.reading import Located, body_of, find_event, must_find, outcome
+from openledger_node.node.registry import bodies
+from openledger_node.store.snapshot import Snapshot
+
+SALT_BYTES: Final = 32
+DOCUMENT_FACT: Final = "document"
+"""Local facts of this name: SHA-256 of a document's bytes -> the contribution that holds it."""
+
+Share = str | Sequence[str]
+
+
+def data_add(
+    core: NodeCore,
+    paths: Sequence[Path],
+    *,
+    title: str,
+    license: str = "",
+    datanet: str | None = None,
+    creators: Sequence[tuple[str, int]] = (),
+    derived_from: Sequence[tuple[str, int]] = (),
+    share: Share = "none",
+    dry_run: bool = False,
+    progress: Progress = no_progress,
+) -> results.Added:
+    """Registers files and folders as one contribution; the text stays here unless shared."""
+    files, skipped = find_files(paths, core.config.document_bytes)
+    with core.store.read() as snapshot:
+        policy = _policy(snapshot, share)
+        named_datanet = find_id(snapshot, datanet, "datanet.create") if datanet else None
+        floors = tuple(
+            (find_id(snapshot, text, "data.contribute"), bp) for text, bp in derived_from
+        )
+        shares = tuple((find_account(snapshot, text), part) for text, part in creators)
+
+        def registered(digest: bytes) -> str | None:
+            found = snapshot.fact(DOCUMENT_FACT, digest)
+            return found.hex() if found else None
+
+        sources = []
+        total = sum(item.size_bytes for item in files)
+        done = 0
+        for source in read_documents(files, skipped, registered):
+            sources.append(source)
+            done += len(source.data)
+            progress(done, total, "bytes read")
+    if not sources:
+        reasons = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
+        raise UsageError(
+            "nothing to register" + (f" ({reasons})" if reasons else ""),
+            hint="name files or folders with documents in them",
+            code="nothing_to_register",
+        )
+    documents, media_type = _documents(sources, progress)
+    payload = encode_payload(CANON_VERSION, documents)
+    decoded = decode_payload(payload)
+    body = DataContribute(
+        named_datanet,
+        title,
+        license,
+        media_type,
+        CANON_VERSION,
+        len(documents),
+        sum(len(source.data) for source in sources),
+        sum(document.tokens for document in documents),
+        shares,
+        floors,
+    )
+    contribution_id = None
+    if not dry_run:
+        contribution_id = _record(core, body, decoded.commit, payload, sources, policy)
+    return results.Added(
+        contribution_id=contribution_id,
+        title=title,
+        documents=body.documents,
+        tokens=body.tokens,
+        size_bytes=body.size_bytes,
+        skipped=tuple(skipped),
+        derived=(),
+        share=_policy_word(policy),
+        dry_run=dry_run,
+        payload_commit=decoded.commit.hex(),
+    )
+
+
+def _documents(
+    sources: Sequence[SourceDocument], progress: Progress
+) -> tuple[list[PayloadDocument], str]:
+    """The payload's documents with fresh salts, and the media type: text when all of them are."""
+    documents = []
+    all_text = True
+    for index, source in enumerate(sources, 1):
+        cut = cut_document(source.data)
+        all_text = all_text and cut.is_text
+        salt = secrets.token_bytes(SALT_BYTES)
+        documents.append(PayloadDocument(salt, cut.slices, cut.tokens))
+        progress(index, len(sources), "documents cut")
+    return documents, "text/plain" if all_text else "application/octet-stream"
+
+
+def _record(
+    core: NodeCore,
+    body: DataContribute,
+    commit: bytes,
+    payload: bytes,
+    sources: Sequence[SourceDocument],
+    policy: Any,
+) -> str:
+    """Payload first, then the event: an event without its payload could never be served."""
+    core.store.put_payload(commit, payload)
+    done = judged_append(core, "data.contribute", body, commit=commit, payload_len=len(payload))
+    event_id = bytes.fromhex(done.event_id)
+    core.store.set_facts(DOCUMENT_FACT, [(source.digest, event_id) for source in sources])
+    if policy != "none":
+        judged_append(core, "data.share", DataShare(event_id, policy))
+    return done.event_id
+
+
+def _policy(snapshot: Snapshot, share: Share) -> Any:
+    """`none`, `all`, or the accounts named."""
+    if share in ("none", "all"):
+        return share
+    texts = share.split(",") if isinstance(share, str) else list(share)
+    return tuple(sorted({find_account(snapshot, text.strip()) for text in texts}))
+
+
+def _policy_word(policy: Any) -> str:
+    if policy is None:
+        return "none"
+    return policy if isinstance(policy, str) else ",".join(account.hex() for account in policy)
+
+
+def data_list(core: NodeCore, account: str | None = None) -> results.Contributions:
+    with core.store.read() as snapshot:
+        one = find_account(snapshot, account) if account else None
+        shown = [
+            _shown(snapshot, found, body)
+            for found, body in bodies(snapshot, "data.contribute")
+            if one in (None, found.log.genesis.account_id)
+        ]
+    return results.Contributions(tuple(shown))
+
+
+def data_show(core: NodeCore, text: str) -> results.Contribution:
+    with core.store.read() as snapshot:
+        found = must_find(snapshot, find_id(snapshot, text, "data.contribute"))
+        return _shown(snapshot, found, body_of(found))
+
+
+def _shown(snapshot: Snapshot, found: Located, body: DataContribute) -> results.Contribution:
+    view = views.contribution(snapshot.state, found.event_id)
+    result = outcome(snapshot, snapshot.state, found)
+    status = result.status
+    if view is not None and view.erased:
+        status = "erased"
+    elif view is not None and view.withdrawn_epoch is not None:
+        status = "withdrawn"
+    commit = found.event.payload_commit
+    held = commit is not None and snapshot.has_payload(commit)
+    erased = commit is not None and snapshot.is_erased(commit)
+    return results.Contribution(
+        contribution_id=found.event_id.hex(),
+        account_id=found.log.genesis.account_id.hex(),
+        title=body.title,
+        license=body.license,
+        datanet_id=body.datanet.hex() if body.datanet else None,
+        documents=body.documents,
+        tokens=body.tokens,
+        size_bytes=body.size_bytes,
+        media_type=body.media_type,
+        creators=tuple((account.hex(), share) for account, share in body.creators),
+        derived_from=tuple((ancestor.hex(), bp) for ancestor, bp in body.derived_from),
+        share=_policy_word(view.share if view else None),
+        status=status,
+        epoch=view.epoch if view else None,
+        payload="held" if held else "erased" if erased else "absent",
+    )
+
+
+def data_get(core: NodeCore, text: str, out_dir: Path) -> results.FileWritten:
+    """Writes the documents of a contribution into a new folder, numbered in corpus order."""
+    with core.store.read() as snapshot:
+        found = must_find(snapshot, find_id(snapshot, text, "data.contribute"))
+        data = _payload_of(snapshot, found)
+    if out_dir.exists():
+        raise UsageError(f"{out_dir} exists already", hint="name a new folder")
+    try:
+        out_dir.mkdir(parents=True)
+        written = 0
+        documents = decode_payload(data).documents
+        digits = len(str(len(documents)))
+        for index, document in enumerate(documents):
+            (out_dir / f"document-{index:0{digits}}").write_bytes(document.data)
+            written += len(document.data)
+    except OSError as error:
+        raise UsageError(f"cannot write {out_dir}: {error.strerror}") from None
+    return results.FileWritten(str(out_dir), written)
+
+
+def _payload_of(snapshot: Snapshot, found: Located) -> bytes:
+    commit = found.event.payload_commit
+    data = snapshot.payload(commit) if commit else None
+    if data is None:
+        erased = commit is not None and snapshot.is_erased(commit)
+        raise Refused(
+            f"payload of {found.event_id.hex()[:12]}: {'erased' if erased else 'not held here'}",
+            hint="import a bundle that carries it" if not erased else "it is gone for good",
+            code="no_payload",
+        )
+    return data
+
+
+def data_share(core: NodeCore, text: str, share: Share) -> results.Recorded:
+    """Says who may be served the payload; the last word stands."""
+    with core.store.read() as snapshot:
+        contribution = find_id(snapshot, text, "data.contribute")
+        policy = _policy(snapshot, share)
+    return judged_append(core, "data.share", DataShare(contribution, policy))
+
+
+def data_commons(core: NodeCore, text: str) -> results.Recorded:
+    """Lists a contribution as common text (licences, boilerplate): no output is credited to it."""
+    with core.store.read() as snapshot:
+        contribution = find_id(snapshot, text, "data.contribute")
+    return judged_append(core, "data.commons", DataCommons(contribution))
+
+
+def data_withdraw(core: NodeCore, text: str, reason: str = "") -> results.Recorded:
+    """Takes a contribution out of scope from the next snapshot on; earned credit stays."""
+    with core.store.read() as snapshot:
+        contribution = find_id(snapshot, text, "data.contribute")
+    return judged_append(core, "data.withdraw", DataWithdraw(contribution, reason))
+
+
+def data_erase(core: NodeCore, text: str, reason: str = "") -> results.Recorded:
+    """Erases the payload here and asks every node to; receipts and credits stay as they are."""
+    with core.store.read() as snapshot:
+        target = find_id(snapshot, text)
+        found = must_find(snapshot, target)
+    done = judged_append(core, "data.erase", DataErase(target, reason))
+    if found.event.payload_commit is not None:
+        core.store.erase_payload(found.event.payload_commit)
+    core.store.drop_facts(DOCUMENT_FACT, target)
+    return done
+
+
+def honour_erasures(core: NodeCore) -> int:
+    """Erases the payloads that their owners erased in what this home has taken in; how many."""
+    erased = 0
+    with core.store.read() as snapshot:
+        state = pending_view(core, snapshot).state
+        commits = []
+        for view in views.contributions(state):
+            if view.erased:
+                found = find_event(snapshot, view.contribution_id)
+                commit = found.event.payload_commit if found else None
+                if commit is not None and snapshot.has_payload(commit):
+                    commits.append(commit)
+    for commit in commits:
+        core.store.erase_payload(commit)
+        erased += 1
+    return erased

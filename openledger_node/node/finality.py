@@ -1,0 +1,75 @@
+"""When a command needs final figures, and what the rules make of an event before it is written.
+
+On a solo ledger with `epoch.auto_close`, an epoch closes before a command that reads an id or a
+balance that is not final; never after each append, so bulk stays fast. A home that is not the
+ledger's only seat cannot close; its commands read what is final and say what is pending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from openledger_node.credit.rules import reason_sentence
+from openledger_node.ledger.errors import Refused
+from openledger_node.node.core import NodeCore, Progress, no_progress
+from openledger_node.node.epochs import close_epoch, has_pending
+from openledger_node.node.pending import Judged, judge
+from openledger_node.node.results import Recorded
+from openledger_node.store.writer import Draft
+
+
+def may_close(core: NodeCore) -> bool:
+    """Whether this home closes epochs by itself when a command needs it."""
+    if not core.config.auto_close:
+        return False
+    with core.store.read() as snapshot:
+        return core.is_solo_seat(snapshot)
+
+
+def make_final(core: NodeCore, progress: Progress = no_progress) -> bool:
+    """Closes an epoch when this home may and something is pending; whether it did."""
+    if not may_close(core):
+        return False
+    with core.store.read() as snapshot:
+        if not has_pending(snapshot):
+            return False
+    close_epoch(core, progress=progress)
+    return True
+
+
+def judged_append(
+    core: NodeCore,
+    kind: str,
+    body: Any,
+    *,
+    commit: bytes | None = None,
+    payload_len: int = 0,
+) -> Recorded:
+    """Appends one event that the rules, as far as this home can see, will honour.
+
+    Else refuses it.
+    """
+    draft = core.draft(kind, body, commit, payload_len)
+    verdict = _judge(core, draft)
+    if verdict is not None and (verdict.rule or verdict.parked) and make_final(core):
+        verdict = _judge(core, draft)
+    if verdict is not None and verdict.rule:
+        refuse(verdict.rule, verdict.reason or "", kind)
+    return core.append([draft])[0]
+
+
+def _judge(core: NodeCore, draft: Draft) -> Judged | None:
+    log_id = core.writer().log_id
+    with core.store.read() as snapshot:
+        judged: Sequence[Judged] = judge(core, snapshot, log_id, [draft])
+    return judged[0] if judged else None
+
+
+def refuse(rule: str, reason: str, kind: str) -> None:
+    """Raises what the fold would have said."""
+    raise Refused(
+        f"rule {rule} would make this {kind} void: {reason_sentence(rule, reason)}",
+        hint="`oln help rules` has the rules; nothing was written",
+        code=rule,
+    )

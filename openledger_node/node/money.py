@@ -1,0 +1,174 @@
+"""Money in and around: issue, transfer, grant, redeem, payout.
+
+Each is judged by the rules before it is written (`judged_append`): an event that the fold would
+void is refused here, with its rule, and nothing is appended. Amounts are micro-credits.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+from openledger_node.credit import views
+from openledger_node.ledger.errors import Refused, UsageError
+from openledger_node.ledger.kinds import (
+    MAX_PAYOUT_ITEMS,
+    MoneyGrant,
+    MoneyIssue,
+    MoneyPayout,
+    MoneyRedeem,
+    MoneyTransfer,
+)
+from openledger_node.ledger.names import account_short
+from openledger_node.node.core import NodeCore
+from openledger_node.node.finality import judged_append, make_final
+from openledger_node.node.lookup import find_account, find_id
+from openledger_node.node.results import MoneyMoved, Payout, Payouts
+from openledger_node.store.snapshot import Snapshot
+
+MAX_PAYOUT_EVENTS: Final = 1_000
+"""Events that one `payout --all` may write; the rest is named for a second run."""
+
+
+def issue(core: NodeCore, amount_micro: int, to: str, note: str = "") -> MoneyMoved:
+    with core.store.read() as snapshot:
+        account = find_account(snapshot, to)
+    body = MoneyIssue(account, amount_micro, note)
+    done = judged_append(core, "money.issue", body)
+    return MoneyMoved(done.event_id, amount_micro, account.hex())
+
+
+def transfer(core: NodeCore, amount_micro: int, to: str, note: str = "") -> MoneyMoved:
+    with core.store.read() as snapshot:
+        account = find_account(snapshot, to)
+    body = MoneyTransfer(account, amount_micro, note)
+    done = judged_append(core, "money.transfer", body)
+    return MoneyMoved(done.event_id, amount_micro, account.hex())
+
+
+def grant(
+    core: NodeCore,
+    provider: str,
+    amount_micro: int,
+    expires: int | Literal["default"] | None = "default",
+) -> MoneyMoved:
+    """Locks an amount for one provider. `expires` is an epoch, None for never."""
+    with core.store.read() as snapshot:
+        account = find_account(snapshot, provider)
+        if expires == "default":
+            expires = snapshot.last_epoch() + core.config.grant_expiry_epochs
+    body = MoneyGrant(account, amount_micro, expires)
+    done = judged_append(core, "money.grant", body)
+    return MoneyMoved(done.event_id, amount_micro, account.hex(), grant_id=done.event_id)
+
+
+def redeem(
+    core: NodeCore, amount_micro: int | None, issuer: str | None = None, minimum_micro: int = 0
+) -> MoneyMoved:
+    """Locks credits for an issuer; None is a standing order, 0 ends it."""
+    with core.store.read() as snapshot:
+        account = find_account(snapshot, issuer) if issuer else _only_issuer(snapshot)
+    body = MoneyRedeem(account, amount_micro, minimum_micro)
+    done = judged_append(core, "money.redeem", body)
+    return MoneyMoved(done.event_id, amount_micro, account.hex(), redeem_id=done.event_id)
+
+
+def _only_issuer(snapshot: Snapshot) -> bytes:
+    issuers = [account for account, _ in views.rules(snapshot.state).issuers]
+    if len(issuers) == 1:
+        return issuers[0]
+    raise UsageError(
+        f"this ledger has {len(issuers)} issuers",
+        hint="name one with --issuer; `oln ledger show` lists them",
+    )
+
+
+def payout(
+    core: NodeCore, redeems: Sequence[str] | None, out: Path, reference: str = ""
+) -> Payouts:
+    """Burns the open amounts of redeems (None: of all that are open) and lists them in a CSV file.
+
+    Idempotent: what an earlier payout burned, final or pending, is open no more.
+    """
+    if out.exists():
+        raise UsageError(f"{out} exists already", hint="name a new file with --out")
+    make_final(core)
+    with core.store.read() as snapshot:
+        items = _open_redeems(core, snapshot, redeems)
+        petnames = snapshot.petnames()
+    if len(items) > MAX_PAYOUT_EVENTS * MAX_PAYOUT_ITEMS:
+        items = items[: MAX_PAYOUT_EVENTS * MAX_PAYOUT_ITEMS]
+    bodies = [
+        MoneyPayout(
+            tuple((item.redeem_id, item.open_micro) for item in items[i : i + MAX_PAYOUT_ITEMS]),
+            reference,
+            None,
+        )
+        for i in range(0, len(items), MAX_PAYOUT_ITEMS)
+    ]
+    shown = tuple(
+        Payout(
+            item.redeem_id.hex(),
+            item.account.hex(),
+            petnames.get(item.account, account_short(item.account)),
+            item.open_micro,
+        )
+        for item in items
+    )
+    _write_csv(out, shown, reference)
+    done = [judged_append(core, "money.payout", body).event_id for body in bodies]
+    return Payouts(tuple(done), shown, sum(item.amount_micro for item in shown), str(out))
+
+
+def _open_redeems(
+    core: NodeCore, snapshot: Snapshot, redeems: Sequence[str] | None
+) -> list[views.RedeemView]:
+    """The redeems payable by this account now; a named one that is not payable is refused."""
+    payable = {
+        item.redeem_id: item
+        for item in views.redeems(snapshot.state)
+        if item.issuer == core.account_id and item.open_micro > 0
+    }
+    if redeems is None:
+        return [payable[redeem_id] for redeem_id in sorted(payable)]
+    chosen = []
+    for text in dict.fromkeys(redeems):
+        redeem_id = find_id(snapshot, text, "money.redeem")
+        if redeem_id not in payable:
+            raise Refused(
+                f"redeem {text} has nothing open that this account may pay out",
+                hint="`oln explain` shows what became of it",
+                code="C16",
+            )
+        chosen.append(payable[redeem_id])
+    return chosen
+
+
+def _write_csv(out: Path, rows: Sequence[Payout], reference: str) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["redeem_id", "account_id", "account", "amount_micro", "reference"])
+    for row in rows:
+        cells = [row.redeem_id, row.account_id, row.account, str(row.amount_micro), reference]
+        writer.writerow([_harmless(cell) for cell in cells])
+    out.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _harmless(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula.
+
+    Petnames and references are typed by people.
+    """
+    return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t") else cell
+
+
+def payout_reverse(core: NodeCore, payout_id: str) -> Payouts:
+    """Gives the amounts of an earlier payout back to their redeems: the money did not arrive."""
+    make_final(core)
+    with core.store.read() as snapshot:
+        named = find_id(snapshot, payout_id, "money.payout")
+    done = judged_append(core, "money.payout", MoneyPayout((), "", named))
+    return Payouts((done.event_id,), (), 0, None)

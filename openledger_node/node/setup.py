@@ -1,0 +1,323 @@
+"""How a home begins: a new solo ledger, or an account that joins a ledger by its genesis file.
+
+A home is made whole in a folder beside its place and moved there at the end, so that a half-made
+one never passes for a home. What it holds:
+
+    HOME/keys/{device,root,transport}.key   secret keys, mode 0600
+    HOME/recovery-<account>.json            the next root key: to be moved off this machine
+    HOME/ledger/                            the store (LMDB)
+    HOME/payloads/                          large payloads
+    HOME/instance.json                      what tells a copied home from the original
+    HOME/node.toml                          settings, when the user writes them
+
+State is never created by the way: every other command refuses a folder that is not a home.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from openledger_node.credit.fold import initial_state
+from openledger_node.ledger.accounts import (
+    AccountCreate,
+    Inception,
+    device_signature,
+    next_commitment,
+    root_signatures,
+)
+from openledger_node.ledger.encoding import encode
+from openledger_node.ledger.errors import BadInput, Refused, UsageError
+from openledger_node.ledger.events import LogGenesis
+from openledger_node.ledger.genesis import (
+    MAX_AMOUNT_MICRO,
+    Genesis,
+    Params,
+    genesis_fault,
+    params_fault,
+    parse_genesis,
+    solo_params,
+)
+from openledger_node.ledger.keys import SigningKey
+from openledger_node.ledger.names import account_short
+from openledger_node.node import keyfiles
+from openledger_node.node.results import Initialised
+from openledger_node.store.store import Store
+from openledger_node.store.writer import Draft, LogWriter
+
+MAX_PARAMS_FILE_BYTES: Final = 64 * 1024
+MAX_GENESIS_FILE_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class NewKeys:
+    """The four keys of a fresh account on its first device."""
+
+    root: SigningKey
+    next_root: SigningKey
+    device: SigningKey
+    transport: SigningKey
+
+
+def new_keys(seed: Callable[[], bytes] = keyfiles.new_seed) -> NewKeys:
+    return NewKeys(*(SigningKey(seed()) for _ in range(4)))
+
+
+def inception_of(keys: NewKeys, salt: bytes) -> Inception:
+    """A new account's inception: one root key now, one committed to (K3)."""
+    commitment = next_commitment([keys.next_root.public.raw], 1)
+    return Inception(1, (keys.root.public.raw,), 1, commitment, salt)
+
+
+def create_body(ledger_id: bytes, inception: Inception, keys: NewKeys) -> AccountCreate:
+    """The body of `account.create` (K4)."""
+    account_id = inception.account_id
+    device = keys.device
+    signed = device_signature(device, ledger_id, account_id)
+    so_far = [account_id, 0, None, inception, device.public.raw, signed]
+    return AccountCreate(
+        account_id,
+        0,
+        None,
+        inception,
+        device.public.raw,
+        signed,
+        root_signatures(ledger_id, so_far, [(0, keys.root)]),
+    )
+
+
+def initialise(
+    home: Path,
+    *,
+    name: str | None = None,
+    genesis_file: Path | None = None,
+    params_file: Path | None = None,
+    ledger_name: str | None = None,
+    passphrase: bytes | None = None,
+    clock_ms: Callable[[], int],
+) -> Initialised:
+    """Makes a home with a new account: on a new solo ledger, or on the ledger of `genesis_file`."""
+    refuse_used_place(home)
+    if genesis_file is not None and params_file is not None:
+        raise UsageError("a ledger that is joined has its params in its genesis")
+    keys = new_keys()
+    inception = inception_of(keys, secrets.token_bytes(16))
+    if genesis_file is None:
+        title = ledger_name or (f"{name}'s ledger" if name else "solo ledger")
+        genesis = _solo_genesis(title, inception, keys, params_file)
+    else:
+        genesis = read_genesis_file(genesis_file)
+    staging = home.with_name(f"{home.name}.init-{secrets.token_hex(4)}")
+    try:
+        log_id, recovery = _build(staging, genesis, inception, keys, name, passphrase, clock_ms())
+        move_into_place(staging, home)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return Initialised(
+        account_id=inception.account_id.hex(),
+        account=account_short(inception.account_id),
+        ledger_id=genesis.ledger_id.hex(),
+        log_id=log_id.hex(),
+        node_id=keys.transport.public.raw.hex(),
+        home=str(home),
+        recovery_file=str(home / recovery),
+        name=name or "",
+        solo=genesis_file is None,
+    )
+
+
+def _build(
+    place: Path,
+    genesis: Genesis,
+    inception: Inception,
+    keys: NewKeys,
+    name: str | None,
+    passphrase: bytes | None,
+    time_ms: int,
+) -> tuple[bytes, str]:
+    """Fills `place` with a home; the id of its first log, and the recovery file's name."""
+    place.mkdir(parents=True, mode=0o700)
+    for role, key in (
+        ("device", keys.device),
+        ("root", keys.root),
+        ("transport", keys.transport),
+    ):
+        keyfiles.save_key(place / "keys", role, key, passphrase)
+    account_id = inception.account_id
+    recovery = write_recovery(place, account_id, keys.next_root, inception, passphrase)
+    with Store.create(place, genesis) as store:
+        store.commit_epoch(initial_state(genesis), ())
+        store.set_own_account(account_id, keys.device.public.raw)
+        if name:
+            store.set_petname(account_id, name)
+        opened = open_log(store, genesis.ledger_id, account_id, keys.device, None, time_ms)
+        with LogWriter(store, opened, keys.device) as writer:
+            created = create_body(genesis.ledger_id, inception, keys)
+            writer.append([Draft("account.create", created, time_ms)])
+    return opened, recovery
+
+
+def open_log(
+    store: Store,
+    ledger_id: bytes,
+    account_id: bytes,
+    device: SigningKey,
+    previous: bytes | None,
+    time_ms: int,
+) -> bytes:
+    """Begins a new log of this device incarnation (L3) and makes it the current one; its id."""
+    nonce = secrets.token_bytes(16)
+    genesis = LogGenesis(1, ledger_id, account_id, device.public.raw, nonce, previous)
+    store.begin_log(genesis, device, time_ms)
+    return genesis.log_id
+
+
+def write_recovery(
+    place: Path,
+    account_id: bytes,
+    next_root: SigningKey,
+    inception: Inception,
+    passphrase: bytes | None,
+) -> str:
+    """Writes the recovery file into `place`; its name."""
+    name = f"recovery-{account_short(account_id)}.json"
+    document = {
+        "openledger": "recovery",
+        "version": 1,
+        "account_id": account_id.hex(),
+        "inception": encode(inception).hex(),
+        "next_root": keyfiles.key_document("next_root", next_root, passphrase),
+    }
+    keyfiles.write_private(place / name, json.dumps(document, indent=1) + "\n")
+    return name
+
+
+def refuse_used_place(home: Path) -> None:
+    """A home is begun in a new or empty folder only."""
+    if home.is_symlink() and not home.exists():
+        raise UsageError(f"{home} is a link to nowhere", hint="name another folder with --home")
+    if not home.exists():
+        return
+    if not home.is_dir():
+        raise UsageError(f"{home} is a file", hint="name a folder with --home")
+    if (home / "ledger").exists():
+        raise Refused(
+            f"{home} is a home already",
+            hint="use it as it is, or name another folder with --home",
+            code="home_exists",
+        )
+    if any(home.iterdir()):
+        raise Refused(
+            f"{home} is not empty",
+            hint="name a new or empty folder with --home",
+            code="home_not_empty",
+        )
+
+
+def move_into_place(staging: Path, home: Path) -> None:
+    """The finished home takes its place in one rename."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    if home.exists():
+        home.rmdir()
+    staging.rename(home)
+
+
+def _solo_genesis(
+    title: str, inception: Inception, keys: NewKeys, params_file: Path | None
+) -> Genesis:
+    account = inception.account_id
+    params = solo_params(account)
+    if params_file is not None:
+        params = _params_from(params_file, params, account)
+    genesis = Genesis(
+        version=1,
+        name=title[:128],
+        salt=secrets.token_bytes(16),
+        rules_version=1,
+        params=params,
+        seats=((inception, keys.device.public.raw),),
+        issuers=((account, MAX_AMOUNT_MICRO),),
+    )
+    fault = genesis_fault(genesis)
+    if fault:
+        raise BadInput(f"the ledger cannot begin so: {fault}")
+    return genesis
+
+
+def _params_from(path: Path, defaults: Params, own: bytes) -> Params:
+    """Params of a TOML file over `defaults`.
+
+    `own` in commons_accounts stands for the new account.
+    """
+    document = _read_toml(path)
+    names = [field.name for field in msgspec.structs.fields(Params)]
+    unknown = sorted(set(document) - set(names))
+    if unknown:
+        raise UsageError(
+            f"{path} has an unknown param {unknown[0]!r}", hint="params: " + ", ".join(names)
+        )
+    values: dict[str, Any] = {name: getattr(defaults, name) for name in names}
+    try:
+        if "commons_accounts" in document:
+            accounts = document["commons_accounts"]
+            document["commons_accounts"] = [
+                own if item == "own" else bytes.fromhex(item) for item in accounts
+            ]
+        params = msgspec.convert(list((values | document).values()), Params)
+    except (msgspec.ValidationError, ValueError, TypeError) as error:
+        raise UsageError(f"{path}: {error}") from None
+    fault = params_fault(params)
+    if fault:
+        raise UsageError(f"{path}: {fault}")
+    return params
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        data = path.read_bytes()[: MAX_PARAMS_FILE_BYTES + 1]
+        if len(data) > MAX_PARAMS_FILE_BYTES:
+            raise UsageError(f"{path} has more than {MAX_PARAMS_FILE_BYTES:,} bytes")
+        return tomllib.loads(data.decode("utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from None
+
+
+def genesis_document(genesis: Genesis) -> str:
+    """The text of a genesis file.
+
+    JSON with the id for people and the canonical bytes for programs.
+    """
+    document = {
+        "openledger": "genesis",
+        "version": 1,
+        "name": genesis.name,
+        "ledger_id": genesis.ledger_id.hex(),
+        "genesis": encode(genesis).hex(),
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def read_genesis_file(path: Path) -> Genesis:
+    """The genesis in a file; its stated ledger id is held to its bytes."""
+    document = keyfiles.read_json(path, "the genesis file", MAX_GENESIS_FILE_BYTES)
+    try:
+        if document["openledger"] != "genesis" or document["version"] != 1:
+            raise BadInput(f"{path} is not a genesis file of version 1")
+        genesis = parse_genesis(bytes.fromhex(document["genesis"]))
+        stated = bytes.fromhex(document["ledger_id"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise BadInput(f"{path} is not a genesis file") from None
+    if genesis.ledger_id != stated:
+        raise BadInput(f"{path} states another ledger id than its genesis has")
+    return genesis
