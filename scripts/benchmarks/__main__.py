@@ -1,0 +1,73 @@
+"""The command line of `scripts/bench`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.benchmarks.ledger import DEFAULT_EVENTS, DEFAULT_RUNS, ledger
+from scripts.benchmarks.peers import DEFAULT_ENTRIES, DEFAULT_REPEATS, peers
+from scripts.benchmarks.works import WORKS
+
+
+def positive(text: str) -> int:
+    """An integer of at least one; underscores and commas may group its digits."""
+    value = int(text.replace(",", ""))
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+def folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is not a folder")
+    return path
+
+
+def _defaults() -> str:
+    return ", ".join(f"{events:,}" for events in DEFAULT_EVENTS)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="scripts/bench", description="Measures openledger-node on this machine."
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    one = commands.add_parser("ledger", help="logs, credit, homes and commands, on their own")
+    one.add_argument(
+        "--events",
+        type=positive,
+        action="append",
+        metavar="N",
+        help=f"events in the ledger; may be repeated (default: {_defaults()})",
+    )
+    one.add_argument("--runs", type=positive, default=DEFAULT_RUNS, metavar="R")
+    one.add_argument("--only", choices=list(WORKS), action="append", default=[], metavar="NAME")
+    one.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    one.add_argument("--dir", type=folder, metavar="DIR", help="where the homes are made")
+    two = commands.add_parser("peers", help="the works that other systems are measured by")
+    two.add_argument(
+        "--suite",
+        type=folder,
+        metavar="DIR",
+        help="the other systems' programs, to run beside ours",
+    )
+    two.add_argument("--entries", type=positive, default=DEFAULT_ENTRIES, metavar="N")
+    two.add_argument("--repeats", type=positive, default=DEFAULT_REPEATS, metavar="R")
+    two.add_argument("--dir", type=folder, metavar="DIR", help="where the stores are made")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = parser().parse_args(arguments)
+    if given.command == "ledger":
+        scales = tuple(given.events or DEFAULT_EVENTS)
+        return ledger(scales, given.runs, given.only, given.json, given.dir)
+    return peers(given.suite, given.entries, given.repeats, given.dir)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
