@@ -54,7 +54,7 @@ class Books:
         self.effects: dict[bytes, int] = {}
         self.moved: dict[bytes, int] = {}
         self.due: dict[bytes, None] = {}
-        self.released: list[tuple[bytes, Receipt]] = []
+        self.released: list[Receipt] = []
         self.accepts: list[tuple[bytes, bytes, bool]] = []
         self.issued_by: dict[bytes, int] = {}
         self.payable: dict[bytes, int] = {}

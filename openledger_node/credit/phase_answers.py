@@ -64,7 +64,7 @@ def release(books: Books, receipt_id: bytes, receipt: Receipt) -> None:
     parts = receipt.model_part + receipt.agent_part
     if receipt.payer is not None and parts:
         books.tables.purses.known(receipt.payer).locked -= parts
-        books.released.append((receipt_id, receipt))
+        books.released.append(receipt)
         books.note(receipt_id, journal.RELEASED)
 
 

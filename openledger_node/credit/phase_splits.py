@@ -15,7 +15,7 @@ from __future__ import annotations
 from openledger_node.credit import journal
 from openledger_node.credit.books import Books
 from openledger_node.credit.overlay import Table, Tables
-from openledger_node.credit.phase_answers import release, take_effect
+from openledger_node.credit.phase_answers import take_effect
 from openledger_node.credit.splits import (
     creator_parts,
     data_parts,
@@ -29,6 +29,7 @@ from openledger_node.credit.state_records import (
     Amount,
     Contribution,
     Model,
+    Purse,
     Receipt,
     Shares,
     epoch_key,
@@ -92,19 +93,30 @@ def _pool(books: Books, receipt_id: bytes, receipt: Receipt) -> None:
 
 def _mature(books: Books, receipt_id: bytes, receipt: Receipt, sums: dict[bytes, int]) -> None:
     """Network fee and data part leave the payer's locked money, and what no confirm released."""
-    if not receipt.released:
-        release(books, receipt_id, receipt)
     receipt.status = MATURED
     books.tables.receipts.changed[receipt_id] = None
-    network, data = receipt.network, receipt.data
-    if receipt.payer is None or not network + data:
+    released, receipt.released = receipt.released, 1
+    if receipt.payer is None:
         return
     purse = books.tables.purses.known(receipt.payer)
-    purse.locked -= network + data
-    books.totals.pool += network
-    books.note(receipt_id, journal.SETTLED)
-    if not data:
-        return
+    network, data, effects = receipt.network, receipt.data, books.effects
+    if not released and (parts_released := receipt.model_part + receipt.agent_part):
+        purse.locked -= parts_released
+        books.released.append(receipt)
+        effects[receipt_id] = effects.get(receipt_id, 0) | journal.RELEASED
+    if network + data:
+        purse.locked -= network + data
+        books.totals.pool += network
+        effects[receipt_id] = effects.get(receipt_id, 0) | journal.SETTLED
+        if data:
+            _pay_data(books, receipt_id, receipt, purse, sums)
+
+
+def _pay_data(
+    books: Books, receipt_id: bytes, receipt: Receipt, purse: Purse, sums: dict[bytes, int]
+) -> None:
+    """C7: the data part, to contributions and to the payer."""
+    data = receipt.data
     weights = receipt.weights
     parts = data_parts(receipt_id, data, weights, receipt.unattributed)
     unattributed = parts.pop()
@@ -152,7 +164,7 @@ def _pay_released(books: Books) -> dict[bytes, int]:
     """Pays agent parts to operators; returns what was released to each model."""
     sums: dict[bytes, int] = {}
     agents, purses = books.tables.agents, books.tables.purses
-    for _, receipt in books.released:
+    for receipt in books.released:
         if receipt.model_part:
             sums[receipt.model] = sums.get(receipt.model, 0) + receipt.model_part
         agent = agents.get(receipt.agent) if receipt.agent is not None else None
