@@ -105,36 +105,34 @@ class AccountPhase(NaiveState):
             if not log.usable:
                 continue
             for entry in self.new_entries(log, before[log.id], log.mark):
-                if entry.kind in KEY_KINDS and self.is_open(entry) and self.parse(entry):
+                if entry.kind not in KEY_KINDS or not self.is_open(entry) or not self.parse(entry):
+                    continue
+                if entry.body.account_id == log.account:
                     by_account[log.account].append(entry)
+                else:
+                    self.set_void(entry.id, "K4", "other_account")
         for account in sorted(by_account):
             self.follow_chain(account, by_account[account], before)
 
     def follow_chain(
         self, account: bytes, waiting: list[Entry], before: Mapping[bytes, int]
     ) -> None:
-        lost: set[bytes] = set()
         while True:
             waiting = [entry for entry in waiting if self.is_open(entry)]
             fitting = [entry for entry in waiting if self.key_fault(account, entry) == ""]
             if not fitting:
                 break
             fitting.sort(key=lambda e: (e.kind != "account.rotate", e.id))
-            chosen = fitting[0]
-            lost |= {entry.id for entry in fitting[1:]}
-            waiting.remove(chosen)
-            self.apply_key_event(account, chosen, before)
-        for entry in waiting:
-            if entry.id in lost:
+            waiting = [entry for entry in waiting if entry not in fitting]
+            self.apply_key_event(account, fitting[0], before)
+            for entry in fitting[1:]:
                 self.set_void(entry.id, "K5", "lost")
-            else:
-                self.set_void(entry.id, "K4", self.key_fault(account, entry))
+        for entry in waiting:
+            self.set_void(entry.id, "K4", self.key_fault(account, entry))
 
     def key_fault(self, account: bytes, entry: Entry) -> str:
         """The reason code for which a key event does not follow its chain now."""
         body, chain = entry.body, self.chains.get(account)
-        if body.account_id != account:
-            return "other_account"
         if chain is None:
             if entry.kind != "account.create":
                 return "no_account"
