@@ -135,7 +135,7 @@ class PurseTable(Table[Purse]):
     def known(self, key: bytes) -> Purse:
         """The purse of an account that exists, about to be changed."""
         self.changed[key] = None
-        return super().known(key)
+        return self.live.get(key) or super().known(key)
 
     def spendable(self, account: bytes) -> int:
         """What C1 lets an account still spend in this epoch, in micro-credits."""

@@ -183,9 +183,10 @@ def _divide(
 ) -> None:
     """C8 and C10 over all artefacts of one type."""
     _pass_on_floors(table, sums)
+    live = table.live
     earned: dict[bytes, int] = {}
     for artefact_id, due in sums.items():
-        artefact = table.known(artefact_id)
+        artefact = live.get(artefact_id) or table.known(artefact_id)
         if not artefact.creators:
             account = artefact.account
             earned[account] = earned.get(account, 0) + due
@@ -203,8 +204,9 @@ def _divide(
 def _pass_on_floors(table: Table[Contribution] | Table[Model], sums: dict[bytes, int]) -> None:
     """C8: moves what each artefact's ancestors take from its sum to theirs."""
     changes: dict[bytes, int] = {}
+    live = table.live
     for artefact_id, released in sums.items():
-        floors = table.known(artefact_id).floors
+        floors = (live.get(artefact_id) or table.known(artefact_id)).floors
         if floors:
             takes, rest = floor_parts(released, floors)
             changes[artefact_id] = changes.get(artefact_id, 0) + rest - released

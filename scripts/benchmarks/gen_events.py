@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from openledger_node.ledger import kinds
@@ -78,10 +78,27 @@ class _Author:
         return leaves
 
 
+class Ids:
+    """Many ids in little memory."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._bytes) // 32
+
+    def __getitem__(self, index: int) -> bytes:
+        first = 32 * (index % len(self))
+        return bytes(self._bytes[first : first + 32])
+
+    def add(self, ids: Iterable[bytes]) -> None:
+        self._bytes += b"".join(ids)
+
+
 class EventSource:
     """Endless epochs of events by `accounts` accounts; the first one is seat and issuer."""
 
-    def __init__(self, accounts: int = 100, seed: int = 1, maturity_epochs: int = 4) -> None:
+    def __init__(self, accounts: int = 100, seed: int = 1, maturity_epochs: int = 0) -> None:
         self.random = random.Random(seed)
         self.authors = [_Author(f"author {i}") for i in range(accounts)]
         first = self.authors[0]
@@ -95,7 +112,7 @@ class EventSource:
         )  # fmt: skip
         for author in self.authors:
             author.begin(self.genesis.ledger_id)
-        self.contributions: list[bytes] = []
+        self.contributions = Ids()
         self.models: list[bytes] = []
         self.agents: list[bytes] = []
         self._new: list[bytes] = []
@@ -128,7 +145,7 @@ class EventSource:
         return self._close()
 
     def _close(self) -> dict[bytes, list[bytes]]:
-        self.contributions += self._new
+        self.contributions.add(self._new)
         self.models += self._new_models
         self.agents += self._new_agents
         self._new, self._new_models, self._new_agents = [], [], []
@@ -181,7 +198,11 @@ class EventSource:
         number = len(self.models) + len(self._new_models)
         weights = hashlib.sha256(b"weights" + number.to_bytes(8, "big")).digest()
         bases = ((self.models[number % len(self.models)], 10),) if self.models else ()
-        trained_on = tuple((c, 1) for c in self.contributions[-2:])
+        trained_on = (
+            ((self.contributions[number], 1), (self.contributions[number + 1], 1))
+            if len(self.contributions) > 1
+            else ()
+        )
         body = kinds.ModelRegister(f"Model {number}", (weights,), bases, trained_on, (), "MIT")
         if number % 7:
             body = kinds.ModelRegister(f"Model {number}", (weights,), (), trained_on, (), "MIT")
