@@ -22,6 +22,7 @@ from openledger_node.ledger.genesis import Genesis
 from openledger_node.ledger.keys import SigningKey
 from openledger_node.ledger.kinds import check_body
 from openledger_node.node import keyfiles
+from openledger_node.node.caches import Recent, Reservations
 from openledger_node.node.config import Config, load_config
 from openledger_node.node.results import Recorded
 from openledger_node.node.setup import open_log
@@ -34,6 +35,9 @@ Progress = Callable[[int, int | None, str], None]
 
 COPY_FACT: Final = "copy"
 """Local fact: set when a copied or restored home opened its new log, until the seat is resumed."""
+
+MAX_SCOPES_KEPT: Final = 4
+"""Tokenised scopes kept: a corpus of 100 MB takes about 2 GB as tokens, most are far smaller."""
 
 HOME_VARIABLE: Final = "OLN_HOME"
 
@@ -69,6 +73,9 @@ class NodeCore:
         self._lock = threading.RLock()
         self._keys: dict[str, SigningKey] = {}
         self._writer: LogWriter | None = None
+        self.scopes: Recent[Any] = Recent(MAX_SCOPES_KEPT)
+        self.use_lock = threading.Lock()
+        self.reservations = Reservations()
         with store.read() as snapshot:
             self.genesis: Genesis = snapshot.genesis
             self.account_id: bytes = snapshot.own_account

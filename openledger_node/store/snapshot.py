@@ -268,7 +268,10 @@ class Snapshot:
         return None
 
     def size_in_cut(self, log_id: bytes, epoch: int) -> int | None:
-        """The log's size in the cut of an epoch in which it grew; None when it did not grow then."""
+        """The log's size in the cut of an epoch in which it grew.
+
+        None when it did not grow then.
+        """
         stored = self._txn.get("cutsizes", log_id + epoch_key(epoch))
         return None if stored is None else int.from_bytes(stored, "big")
 

@@ -239,14 +239,13 @@ class Store:
         with self.read() as snapshot:
             if snapshot.has_payload(commit):
                 return
-        small = len(data) <= SMALL_PAYLOAD_BYTES
-        if not small:
-            self._write_file(payload_path(self.home, commit), data)
-        with self.environment.writing(len(data) if small else 0) as txn:
-            place = IN_STORE if small else IN_FILE
-            txn.put("payloads", commit, encode(PayloadRecord(len(data), digest, place)))
-            if small:
-                txn.put("blobs", commit, data)
+        if len(data) <= SMALL_PAYLOAD_BYTES:
+            with self.environment.writing(len(data)) as txn:
+                put_small_payload(txn, commit, data)
+            return
+        self._write_file(payload_path(self.home, commit), data)
+        with self.environment.writing() as txn:
+            txn.put("payloads", commit, encode(PayloadRecord(len(data), digest, IN_FILE)))
 
     @staticmethod
     def _write_file(path: Path, data: bytes) -> None:
@@ -335,6 +334,13 @@ class Store:
         if folder.is_dir():
             payloads = sum(f.stat().st_blocks * 512 for f in folder.rglob("*") if f.is_file())
         return DiskUsage(ledger + payloads, ledger, payloads)
+
+
+def put_small_payload(txn: Txn, commit: bytes, data: bytes) -> None:
+    """Keeps a payload of at most SMALL_PAYLOAD_BYTES within a transaction."""
+    record = PayloadRecord(len(data), hashlib.sha256(data).digest(), IN_STORE)
+    txn.put("payloads", commit, encode(record))
+    txn.put("blobs", commit, data)
 
 
 def _segments_without_ids(txn: Txn) -> list[tuple[int, bytes, int]]:

@@ -39,10 +39,14 @@ from openledger_node.ledger.keys import SigningKey
 from openledger_node.ledger.merkle import Frontier, leaf_hashes
 from openledger_node.store import logs
 from openledger_node.store.environment import Txn
-from openledger_node.store.store import Store
+from openledger_node.store.snapshot import fact_key
+from openledger_node.store.store import Store, put_small_payload
 
 MAX_BATCH_EVENTS: Final = 65_536
 MAX_QUEUED_BATCHES: Final = 65_536
+IDEMPOTENCY_FACT: Final = "key"
+"""Local facts of this name: an idempotency key -> log id and sequence number of its event."""
+
 LEAF_OVERHEAD_BYTES: Final = 256
 """What a leaf may have besides its body.
 
@@ -51,13 +55,19 @@ Header, kind, numbers and commitment take under 150 bytes.
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
-    """An event that is to be appended: everything but its sequence number."""
+    """An event that is to be appended: everything but its sequence number.
+
+    `payloads` are small payloads (commitment, bytes) stored in the same transaction; `key` is the
+    caller's idempotency key, under which the event's place is remembered in it too.
+    """
 
     kind: str
     body: Any
     time_ms: int
     commit: bytes | None = None
     payload_len: int = 0
+    payloads: tuple[tuple[bytes, bytes], ...] = ()
+    key: bytes | None = None
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):
@@ -97,7 +107,15 @@ def encoded(drafts: Sequence[Draft]) -> list[Draft]:
                 hint="put long content into the payload",
             )
         ready.append(
-            Draft(draft.kind, msgspec.Raw(body), draft.time_ms, draft.commit, draft.payload_len)
+            Draft(
+                draft.kind,
+                msgspec.Raw(body),
+                draft.time_ms,
+                draft.commit,
+                draft.payload_len,
+                draft.payloads,
+                draft.key,
+            )
         )
     return ready
 
@@ -238,11 +256,22 @@ class LogWriter:
                 encode((EVENT_VERSION, number, d.kind, d.time_ms, d.body, d.commit, d.payload_len))
                 for number, d in enumerate(drafts, seq)
             ]
+            for number, draft in enumerate(drafts, seq):
+                if draft.payloads or draft.key is not None:
+                    self._put_beside(txn, number, draft)
             hashes = leaf_hashes(leaves)
             grown = logs.append_leaves(txn, self._number, record, leaves, hashes)
             self._commit_point("before append commit")
         self._commit_point("after append commit")
         return seq, hashes, grown.frontier
+
+    def _put_beside(self, txn: Txn, seq: int, draft: Draft) -> None:
+        """What an event brings along: its payloads, and where its idempotency key finds it."""
+        for commit, data in draft.payloads:
+            put_small_payload(txn, commit, data)
+        if draft.key is not None:
+            place = self.log_id + seq.to_bytes(8, "big")
+            txn.put("facts", fact_key(IDEMPOTENCY_FACT, draft.key), place)
 
     def _sign(self, meant: tuple[int, list[bytes], Frontier] | None) -> SignedHead:
         """Step 2: read back, hash again, sign, store the head, durable."""

@@ -1,0 +1,161 @@
+"""The scope of an output, gathered from the state and the payloads held here.
+
+With a model: its `trained_on` contributions (a datanet stands for those registered in an earlier
+epoch than the model), and the documents retrieved; all of them final by the snapshot epoch and not
+withdrawn or erased by then. Contributions listed as `data.commons` by then only cut (R1). Without a
+model: all text held here, pending contributions last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from openledger_node.attribution.canon import canonical_text
+from openledger_node.attribution.scope import (
+    LedgerOrder,
+    Scope,
+    ScopeDocument,
+    make_scope,
+    pending_order,
+)
+from openledger_node.credit import views
+from openledger_node.credit.inputs import StateReader
+from openledger_node.ledger.errors import Refused
+from openledger_node.ledger.payload import decode_payload
+from openledger_node.node.core import NodeCore, Progress
+from openledger_node.node.reading import find_event
+from openledger_node.node.registry import bodies
+from openledger_node.store.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A scope with the order and commitment of each contribution, and what is not held here."""
+
+    scope: Scope
+    orders: dict[bytes, LedgerOrder]
+    commits: dict[bytes, bytes]
+    missing: tuple[bytes, ...]
+
+
+def model_scope(
+    core: NodeCore,
+    snapshot: Snapshot,
+    model_id: bytes,
+    retrieved: Sequence[bytes],
+    progress: Progress,
+) -> Gathered:
+    """The scope of a model's output, with what was retrieved for it."""
+    model = views.model(snapshot.state, model_id)
+    if model is None:
+        raise Refused(
+            f"model {model_id.hex()[:12]} is not final yet",
+            hint="close an epoch over its registration first",
+            code="not_final",
+        )
+    named: list[bytes] = []
+    for source, _ in model.trained_on:
+        if views.datanet(snapshot.state, source) is None:
+            named.append(source)
+            continue
+        members = views.members(snapshot.state, source)
+        named += [m.contribution_id for m in members if m.epoch < model.epoch]
+    return gather(core, snapshot, [*named, *retrieved], progress)
+
+
+def gather(
+    core: NodeCore, snapshot: Snapshot, named: Sequence[bytes], progress: Progress
+) -> Gathered:
+    """The scope over named contributions and the ledger's common texts, as of the last epoch."""
+    state = snapshot.state
+    commons = [
+        view.contribution_id
+        for view in views.contributions(state)
+        if view.commons and _in_scope(view)
+    ]
+    chosen = sorted({*named, *commons})
+    key = (b"final", snapshot.last_epoch().to_bytes(8, "big"), *chosen)
+    held: Gathered | None = core.scopes.get(key)
+    if held is not None:
+        return held
+    parts = _Parts(snapshot, progress, len(chosen))
+    for contribution_id in chosen:
+        view = views.contribution(state, contribution_id)
+        if view is None:
+            raise Refused(
+                f"contribution {contribution_id.hex()[:12]} is not final yet",
+                hint="close an epoch over its registration first",
+                code="not_final",
+            )
+        if _in_scope(view):
+            order = (view.epoch, b"", view.serial)
+            parts.add(contribution_id, view.account, order, commons=view.commons)
+    gathered = parts.gathered()
+    core.scopes.put(key, gathered)
+    return gathered
+
+
+def _in_scope(view: views.ContributionView) -> bool:
+    """Withdrawn and erased contributions leave the scope with the next snapshot (C3)."""
+    return view.withdrawn_epoch is None and not view.erased
+
+
+def everything_held(core: NodeCore, snapshot: Snapshot, progress: Progress) -> Gathered:
+    """All text held on this node; what is pending comes last."""
+    state: StateReader = snapshot.state
+    found = list(bodies(snapshot, "data.contribute"))
+    parts = _Parts(snapshot, progress, len(found))
+    for located, _ in found:
+        view = views.contribution(state, located.event_id)
+        account = located.log.genesis.account_id
+        if view is None:
+            if views.void_reason(state, located.event_id) is None:
+                order = pending_order(located.log.log_id, located.seq)
+                parts.add(located.event_id, account, order, commons=False)
+        elif _in_scope(view):
+            order = (view.epoch, b"", view.serial)
+            parts.add(located.event_id, account, order, commons=view.commons)
+    return parts.gathered()
+
+
+class _Parts:
+    """Collects documents; each payload is read, checked and tokenised once."""
+
+    def __init__(self, snapshot: Snapshot, progress: Progress, total: int) -> None:
+        self._snapshot = snapshot
+        self._progress = progress
+        self._total = total
+        self._done = 0
+        self._documents: list[ScopeDocument] = []
+        self._orders: dict[bytes, LedgerOrder] = {}
+        self._commits: dict[bytes, bytes] = {}
+        self._missing: list[bytes] = []
+
+    def add(
+        self, contribution_id: bytes, owner: bytes, order: LedgerOrder, *, commons: bool
+    ) -> None:
+        self._done += 1
+        self._progress(self._done, self._total, "contributions read")
+        found = find_event(self._snapshot, contribution_id)
+        commit = found.event.payload_commit if found else None
+        data = self._snapshot.payload(commit) if commit else None
+        if found is None or commit is None or data is None:
+            self._missing.append(contribution_id)
+            return
+        self._orders[contribution_id] = order
+        self._commits[contribution_id] = commit
+        for index, document in enumerate(decode_payload(data).documents):
+            text = canonical_text(document.data) if document.tokens else None
+            if text is not None:
+                self._documents.append(
+                    ScopeDocument(contribution_id, order, index, owner, text.tokens(), commons)
+                )
+
+    def gathered(self) -> Gathered:
+        return Gathered(
+            make_scope(self._documents),
+            self._orders,
+            self._commits,
+            tuple(self._missing),
+        )
