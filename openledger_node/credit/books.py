@@ -60,6 +60,8 @@ class Books:
         self.payable: dict[bytes, int] = {}
         self.declared: dict[bytes, list[tuple[bytes, int, Shares | None]]] = {}
         self.events_read = 0
+        self.receipts_made = 0
+        self.opening_serial = self.totals.serial
         self._maturing_epoch = -1
         self._maturing: list[bytes] = []
 

@@ -19,7 +19,6 @@ from openledger_node.credit.rules import RULES, reason_sentence
 from openledger_node.credit.splits import data_parts
 from openledger_node.credit.statement import Row, Statement
 from openledger_node.ledger.errors import StoreDamaged
-from openledger_node.ledger.kinds import PPM
 
 MICRO: Final = "micro-credits"
 UNITS: Final = "units"
@@ -181,8 +180,7 @@ def explain_receipt(
 ) -> ExplainNode | None:
     """How a receipt's fee is divided and what became of it; None for an unknown receipt.
 
-    `journals` of the epochs since it was filed, if there are any: they say when what happened, and
-    hold the weights of receipts that are closed.
+    `journals` of the epochs since it was filed, if there are any, say when what happened.
     """
     receipt = views.receipt(state, receipt_id)
     if receipt is None:
@@ -193,7 +191,7 @@ def explain_receipt(
         for entry in each.receipts
         if entry.receipt_id == receipt_id
     ]
-    weights = receipt.weights_ppm or next((e.receipt.weights for _, e in entries), ())
+    weights = receipt.weights_ppm
     data = [
         ExplainNode(f"{ppm:,} ppm", "C7", part, contribution)
         for (contribution, ppm), part in zip(
@@ -202,7 +200,7 @@ def explain_receipt(
             strict=False,
         )
     ]
-    if receipt.unattributed_ppm and (weights or receipt.unattributed_ppm == PPM):
+    if receipt.unattributed_ppm:
         rest = receipt.data_micro - sum(node.amount_micro or 0 for node in data)
         data.append(ExplainNode(f"{receipt.unattributed_ppm:,} ppm unattributed", "C7", rest))
     fee = ExplainNode(

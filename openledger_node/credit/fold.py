@@ -219,8 +219,8 @@ def _finish(books: Books, state: StateReader) -> Folded:
         books.events_read,
         len(written.voids),
         len(written.parked),
-        sum(receipt.epoch == books.epoch for receipt in tables.receipts.touched()),
-        sum(made.epoch == books.epoch for made in tables.contributions.touched()),
+        books.receipts_made,
+        books.totals.serial - books.opening_serial,
         len(tables.purses.changed),
     )
     return Folded(
@@ -251,18 +251,10 @@ def _set_digest(rules: state_records.Rules) -> bytes:
 
 
 def _journal(books: Books) -> journal.Journal:
-    receipts = []
-    for receipt_id in sorted(books.effects):
-        receipt = books.tables.receipts.get(receipt_id)
-        if receipt is not None:
-            receipts.append(
-                journal.ReceiptEntry(
-                    receipt_id,
-                    books.effects[receipt_id],
-                    books.moved.get(receipt_id, 0),
-                    receipt,
-                )
-            )
+    receipts = [
+        journal.ReceiptEntry(receipt_id, effects, books.moved.get(receipt_id, 0))
+        for receipt_id, effects in sorted(books.effects.items())
+    ]
     tables = books.tables
     voids = [
         journal.VoidEntry(event_id, void.rule, void.code)

@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from openledger_node.credit.state_records import Receipt
 from openledger_node.ledger.encoding import decode_as, encode
 
 JOURNAL_VERSION: Final = 1
@@ -37,15 +36,14 @@ class Entry(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=Tru
 
 
 class ReceiptEntry(Entry):
-    """What became of a receipt in this epoch: a sum of UNITS, RELEASED, SETTLED, REFUNDED, POOLED;
-    `receipt` as it is after the epoch, its weights kept; `moved` micro-credits for REFUNDED and
-    POOLED.
+    """What became of a receipt in this epoch: a sum of UNITS, RELEASED, SETTLED, REFUNDED, POOLED.
+
+    `moved` are the micro-credits of REFUNDED and POOLED; all else is fixed in the receipt's record.
     """
 
     receipt_id: bytes
     effects: int
     moved: int
-    receipt: Receipt
 
 
 class Movement(Entry):

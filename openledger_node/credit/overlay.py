@@ -86,24 +86,14 @@ class Table(Generic[R]):
             if record is not None:
                 yield key, record
 
-    def touched(self) -> Iterator[R]:
-        """The changed records, in no particular order of keys."""
-        for key in self.changed:
-            record = self.live[key]
-            if record is not None:
-                yield record
-
-    encoded: Callable[[Any], bytes] = staticmethod(encode)
-    """The stored form of a record."""
-
     def delta(self) -> Delta:
         """The changes, ascending. A record made and removed within the epoch leaves none."""
-        prefix, live, encoded = self.prefix, self.live, self.encoded
+        prefix, live = self.prefix, self.live
         changes: Delta = []
         for key in sorted(self.changed):
             record = live[key]
             if record is not None:
-                changes.append((prefix + key, encoded(record)))
+                changes.append((prefix + key, encode(record)))
             elif self.read(prefix + key) is not None:
                 changes.append((prefix + key, None))
         return changes
@@ -152,35 +142,13 @@ class PurseTable(Table[Purse]):
         return True
 
 
-class ReceiptTable(Table[Receipt]):
-    """Receipts; one of which nothing can come any more is stored without its weights."""
-
-    __slots__ = ()
-
-    @staticmethod
-    def encoded(record: Receipt) -> bytes:
-        if record.status != records.HELD and record.weights and is_closed(record):
-            weights, record.weights = record.weights, ()
-            raw = encode(record)
-            record.weights = weights
-            return raw
-        return encode(record)
-
-
-def is_closed(receipt: Receipt) -> bool:
-    """Whether neither money nor units can come of a receipt any more."""
-    if receipt.status == records.HELD:
-        return False
-    return receipt.status != records.MATURED or bool(receipt.counted)
-
-
 class Tables:
     """Every table of the state, and the single records."""
 
     def __init__(self, state: StateReader) -> None:
         self.state = state
         self.purses = PurseTable(state)
-        self.receipts = ReceiptTable(state, records.RECEIPT, Receipt)
+        self.receipts = Table(state, records.RECEIPT, Receipt)
         self.chains = Table(state, records.CHAIN, records.Chain)
         self.logs = Table(state, records.LOG, records.Log)
         self.device_logs = Table(state, records.DEVICE_LOG, records.Listed)

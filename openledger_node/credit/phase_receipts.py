@@ -137,6 +137,7 @@ def _hold(books: Books, item: Item, body: UseReceipt, grant: Grant | None) -> No
         0,
     )
     tables.receipts.put(event_id, record)
+    books.receipts_made += 1
     books.maturing(matures).append(event_id)
 
 

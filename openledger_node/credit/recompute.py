@@ -15,7 +15,7 @@ from openledger_node.credit.inputs import StateReader
 from openledger_node.credit.overlay import Tables
 from openledger_node.credit.phase_splits import declared_weights
 from openledger_node.credit.splits import creator_parts, data_parts, declared_parts, floor_parts
-from openledger_node.credit.state_records import Contribution, Model
+from openledger_node.credit.state_records import Contribution, Model, Receipt
 from openledger_node.ledger.errors import StoreDamaged
 
 DATA: Final = "data"
@@ -86,7 +86,10 @@ def _add(lines: dict[bytes, list[Line]], account: bytes, line: Line) -> None:
 def _receipt(
     tables: Tables, epoch: journal.Journal, entry: journal.ReceiptEntry, paid: Payments
 ) -> None:
-    receipt, receipt_id = entry.receipt, entry.receipt_id
+    receipt_id = entry.receipt_id
+    receipt = tables.receipts.get(receipt_id)
+    if receipt is None:
+        raise _missing(receipt_id)
     if entry.effects & journal.UNITS:
         lines = paid.units_unpaid if receipt.payer is None else paid.units_paid
         for contribution_id, ppm in receipt.weights:
@@ -97,11 +100,11 @@ def _receipt(
     if payer is None:
         return
     if entry.effects & journal.RELEASED:
-        _released(tables, entry, paid)
+        _released(tables, receipt_id, receipt, paid)
         parts = receipt.model_part + receipt.agent_part
         _add(paid.unlocked, payer, Line("model and agent parts", "C4", parts, receipt_id))
     if entry.effects & journal.SETTLED:
-        _settled(tables, epoch, entry, paid)
+        _settled(tables, epoch, receipt_id, receipt, paid)
         parts = receipt.network + receipt.data
         _add(paid.unlocked, payer, Line("network fee and data part", "C4", parts, receipt_id))
     if entry.effects & journal.REFUNDED:
@@ -112,8 +115,7 @@ def _receipt(
         _add(paid.unlocked, payer, Line(title, "C4", entry.moved, receipt_id))
 
 
-def _released(tables: Tables, entry: journal.ReceiptEntry, paid: Payments) -> None:
-    receipt, receipt_id = entry.receipt, entry.receipt_id
+def _released(tables: Tables, receipt_id: bytes, receipt: Receipt, paid: Payments) -> None:
     if receipt.model_part:
         line = Line("model part of a use", "C6", receipt.model_part, receipt_id)
         paid.due(receipt.model, MODEL).lines.append(line)
@@ -124,9 +126,8 @@ def _released(tables: Tables, entry: journal.ReceiptEntry, paid: Payments) -> No
 
 
 def _settled(
-    tables: Tables, epoch: journal.Journal, entry: journal.ReceiptEntry, paid: Payments
+    tables: Tables, epoch: journal.Journal, receipt_id: bytes, receipt: Receipt, paid: Payments
 ) -> None:
-    receipt, receipt_id = entry.receipt, entry.receipt_id
     if not receipt.data or receipt.payer is None:
         return
     parts = data_parts(receipt_id, receipt.data, receipt.weights, receipt.unattributed)
@@ -143,14 +144,15 @@ def _settled(
     _add(paid.refunds, receipt.payer, Line(title, "C7", refund, receipt_id))
 
 
+def _missing(some_id: bytes) -> StoreDamaged:
+    return StoreDamaged(f"the journal names {some_id.hex()}, which the state does not hold")
+
+
 def _contribution(tables: Tables, contribution_id: bytes) -> Contribution:
-    return _known(tables.contributions.get(contribution_id), contribution_id)
-
-
-def _known(artefact: Contribution | None, artefact_id: bytes) -> Contribution:
-    if artefact is None:
-        raise StoreDamaged(f"the journal names {artefact_id.hex()}, which the state does not hold")
-    return artefact
+    contribution = tables.contributions.get(contribution_id)
+    if contribution is None:
+        raise _missing(contribution_id)
+    return contribution
 
 
 def _divide(tables: Tables, epoch: journal.Journal, paid: Payments) -> None:
@@ -182,5 +184,5 @@ def _artefact(tables: Tables, artefact_id: bytes, role: str) -> Contribution | M
         return _contribution(tables, artefact_id)
     model = tables.models.get(artefact_id)
     if model is None:
-        raise StoreDamaged(f"the journal names {artefact_id.hex()}, which the state does not hold")
+        raise _missing(artefact_id)
     return model

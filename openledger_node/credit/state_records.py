@@ -208,10 +208,9 @@ class Grant(Record):
 
 
 class Receipt(Record):
-    """A use and the fee held for it. Amounts were fixed when it was filed (C4); `payer` nil:
-    without a grant.
+    """A use and the fee held for it; its amounts were fixed when it was filed (C4).
 
-    `weights` is emptied in the stored form once nothing can come of the receipt any more.
+    `payer` nil: without a grant.
     """
 
     payer: bytes | None

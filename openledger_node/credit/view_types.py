@@ -108,9 +108,7 @@ class GrantView:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptView:
-    """`status`: held, matured, cancelled, pooled or upheld. `weights` is () once the receipt is
-    closed for good.
-    """
+    """`status`: held, matured, cancelled, pooled or upheld."""
 
     receipt_id: bytes
     payer: bytes | None
