@@ -207,6 +207,8 @@ def catch_up(core: NodeCore, *, progress: Progress = no_progress) -> int:
         _store_epoch(core, decided, folded)
         done += 1
     collect_states(core)
+    if done:
+        core.store.index_ids()
     return done
 
 
@@ -287,6 +289,7 @@ def close_epoch(
         folded = fold_decided(core, snapshot, decided, progress)
     _store_epoch(core, decided, folded)
     _sign_missing_state(core)
+    core.store.index_ids()
     with core.store.read() as snapshot:
         return _report(snapshot, folded, "")
 

@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from openledger_node.credit.fold import Folded
-from openledger_node.ledger.encoding import encode
+from openledger_node.ledger.encoding import decode, encode
 from openledger_node.ledger.errors import Refused, StoreUnavailable
-from openledger_node.ledger.events import LogGenesis, encode_event, event_ids
+from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis, encode_event, event_ids
 from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.genesis import Genesis
 from openledger_node.ledger.heads import Mark, sign_head
@@ -36,6 +36,7 @@ from openledger_node.store.environment import (
 from openledger_node.store.lock import HomeLock
 from openledger_node.store.snapshot import (
     ERASED,
+    ID_PREFIX_BYTES,
     IN_FILE,
     IN_STORE,
     EpochRecord,
@@ -46,6 +47,8 @@ from openledger_node.store.snapshot import (
     payload_path,
 )
 
+INDEXED_SEGMENTS: Final = 256
+"""Segments whose event ids are indexed in one transaction."""
 SMALL_PAYLOAD_BYTES: Final = 256 * 1024
 NO_PROPOSAL: Final = bytes(32)
 
@@ -309,18 +312,19 @@ class Store:
 
     def index_ids(self) -> int:
         """Indexes the event ids of sealed segments that are not yet; how many segments."""
-        done = 0
         with self.environment.reading() as reading:
             missing = _segments_without_ids(reading)
-        for number, log_id, segment in missing:
+        for start in range(0, len(missing), INDEXED_SEGMENTS):
+            made = []
             with self.environment.reading() as reading:
-                leaves = logs.read_segment(reading, number, segment)
-            ids = event_ids(log_id, segment * len(leaves), leaves)
+                for number, log_id, segment in missing[start : start + INDEXED_SEGMENTS]:
+                    leaves = logs.read_segment(reading, number, segment)
+                    ids = event_ids(log_id, segment * SEGMENT_LEAVES, leaves)
+                    joined = b"".join([event_id[:ID_PREFIX_BYTES] for event_id in ids])
+                    made.append((logs.segment_key(number, segment), joined))
             with self.environment.writing() as txn:
-                joined = b"".join([event_id[:8] for event_id in ids])
-                txn.put("ids", logs.segment_key(number, segment), joined)
-            done += 1
-        return done
+                txn.put_many("ids", made)
+        return len(missing)
 
     def disk_usage(self) -> DiskUsage:
         """Bytes on disk of the store and of large payloads."""
@@ -344,8 +348,6 @@ def put_small_payload(txn: Txn, commit: bytes, data: bytes) -> None:
 
 
 def _segments_without_ids(txn: Txn) -> list[tuple[int, bytes, int]]:
-    from openledger_node.ledger.events import SEGMENT_LEAVES
-
     missing = []
     for key, stored in txn.scan("logs"):
         number = int.from_bytes(key, "big")
@@ -358,8 +360,6 @@ def _segments_without_ids(txn: Txn) -> list[tuple[int, bytes, int]]:
 
 def _refuse_newer(environment: Environment) -> None:
     """S4."""
-    from openledger_node.ledger.encoding import decode
-
     with environment.reading() as txn:
         stored = txn.get("meta", b"format")
     version = decode(stored) if stored else None
