@@ -15,13 +15,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from openledger_node.ledger.acceptance import first_fault
 from openledger_node.ledger.errors import BadInput, Refused
-from openledger_node.ledger.events import (
-    MAX_LEAF_BYTES,
-    SEGMENT_LEAVES,
-    LogGenesis,
-    acceptance_fault,
-)
+from openledger_node.ledger.events import MAX_LEAF_BYTES, SEGMENT_LEAVES, LogGenesis
 from openledger_node.ledger.forks import ForkEvidence, prove_fork
 from openledger_node.ledger.heads import SignedHead, VerifiedHead, verify_head
 from openledger_node.ledger.merkle import Frontier, leaf_hashes, root_of_hashes
@@ -100,10 +96,8 @@ class _Incoming:
             pushed, self._pushed = self._pushed, None
             return pushed
         leaves = next(self._chunks)
-        for index, leaf in enumerate(leaves, self._seq):
-            fault = acceptance_fault(leaf, index)
-            if fault:
-                raise BadInput(f"event {index} is not acceptable: {fault}")
+        if refused := first_fault(leaves, self._seq):
+            raise BadInput(f"event {refused[0]} is not acceptable: {refused[1]}")
         self._seq += len(leaves)
         if self._seq > self._size:
             raise BadInput(f"it has more events than the {self._size} its head covers")
