@@ -25,7 +25,7 @@ from openledger_node.credit.inputs import Cut, LogReader
 from openledger_node.credit.parking import Item, ledger_order
 from openledger_node.credit.state_records import Listed, Log
 from openledger_node.ledger.accounts import KEY_EVENT_KINDS
-from openledger_node.ledger.errors import BadInput
+from openledger_node.ledger.errors import BadInput, StoreDamaged
 from openledger_node.ledger.events import (
     MAX_BODY_BYTES,
     Event,
@@ -169,7 +169,14 @@ class Reading:
 
     def _chunks(self, log_id: bytes, start: int, stop: int) -> Iterator[tuple[int, list[bytes]]]:
         for first in range(start, stop, CHUNK_LEAVES):
-            yield first, list(self.logs.leaves(log_id, first, min(first + CHUNK_LEAVES, stop)))
+            end = min(first + CHUNK_LEAVES, stop)
+            leaves = list(self.logs.leaves(log_id, first, end))
+            if len(leaves) != end - first:
+                raise StoreDamaged(
+                    f"log {log_id.hex()} holds {first + len(leaves)} leaves, its mark names {stop}",
+                    hint="run `oln check`",
+                )
+            yield first, leaves
 
     def _read_log(self, log_id: bytes, order: bytes) -> None:
         """Sorts the unread leaves of an authorised log into phases."""

@@ -9,14 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 
 from openledger_node.credit import reading
-from openledger_node.credit.fold import Folded, fold, initial_state
+from openledger_node.credit.fold import ConservationBroken, Folded, fold, initial_state
 from openledger_node.credit.inputs import Cut
-from openledger_node.ledger.encoding import H, decode
+from openledger_node.credit.state_records import Grant
+from openledger_node.ledger.encoding import H, decode, encode
+from openledger_node.ledger.errors import StoreDamaged
 from tests.credit.strategies import Play
-from tests.kit.ledgerkit import Ledger, MemoryState
+from tests.kit.ledgerkit import CREDIT, Ledger, MemoryState
+from tests.kit.stage import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = range(6)
@@ -126,3 +130,25 @@ def test_one_epoch_or_many_conserve_the_same_issue() -> None:
     results = refold(ledger, [Cut(1, bytes(32), marks)])
     rows = results[-1].statement.rows
     assert all(row.balance_micro >= 0 and row.locked_micro >= 0 for row in rows)
+
+
+def test_a_log_shorter_than_its_mark_stops_the_fold() -> None:
+    ledger = played(5)
+    log = ledger.accounts["ada"].log
+    log.append("data.perfume", [])
+    cut = ledger.next_cut()
+    log.leaves.pop()
+    with pytest.raises(StoreDamaged):
+        fold(ledger.state, cut, ledger.logs, ledger.genesis)
+
+
+def test_books_that_do_not_balance_stop_the_fold() -> None:
+    """A state that was tampered with: the grant has more left than its payer has locked."""
+    stage = Stage()
+    raw = stage.ledger.state.values[b"F" + stage.g]
+    grant = msgspec.msgpack.decode(raw, type=Grant)
+    grant.amount = grant.remaining = 100 * CREDIT
+    stage.ledger.state.values[b"F" + stage.g] = encode(grant)
+    stage.use(90 * CREDIT)
+    with pytest.raises(ConservationBroken):
+        stage.ledger.close_epoch()
