@@ -24,22 +24,7 @@ _MIN_LEAF_BYTES: Final = 16
 
 
 def _leaf_decoder(shape: type[Any]) -> Callable[[bytes], Any]:
-    leaf = msgspec.defstruct(
-        "Leaf",
-        [
-            ("version", int),
-            ("seq", int),
-            ("kind", str),
-            ("time_ms", int),
-            ("body", shape),
-            ("payload_commit", bytes | None),
-            ("payload_len", int),
-        ],
-        array_like=True,
-        forbid_unknown_fields=True,
-        frozen=True,
-        gc=False,
-    )
+    leaf: Any = tuple[int, int, str, int, shape, bytes | None, int]  # type: ignore[valid-type]
     return msgspec.msgpack.Decoder(leaf).decode
 
 
@@ -59,7 +44,7 @@ def first_fault(leaves: Sequence[bytes], first_index: int) -> tuple[int, str] | 
                     value = decode(leaf)
                 except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
                     value = None
-                if value is not None and value.seq == index and encode(value) == leaf:
+                if value is not None and value[1] == index and encode(value) == leaf:
                     continue
         fault = acceptance_fault(leaf, index)
         if fault:

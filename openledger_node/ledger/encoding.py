@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
@@ -42,14 +41,17 @@ def has_plain_types(value: list[Any], depth: int = MAX_DEPTH) -> bool:
     """Whether an array holds nothing but E1's types, nested at most `depth` deep."""
     level = value
     for _ in range(depth):
-        types = set(map(type, level))
-        types.discard(list)
-        if not types <= _SCALARS:
-            return False
-        inner = [item for item in level if type(item) is list]
-        if not inner:
+        deeper: list[Any] = []
+        has_arrays = False
+        for item in level:
+            if type(item) is list:
+                has_arrays = True
+                deeper += item
+            elif type(item) not in _SCALARS:
+                return False
+        if not has_arrays:
             return True
-        level = list(chain.from_iterable(inner))
+        level = deeper
     return False
 
 
