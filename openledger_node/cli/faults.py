@@ -69,7 +69,7 @@ def fault_of(error: BaseException) -> Fault:
         1,
         "internal",
         f"internal fault: {name}: {said}" if said else f"internal fault: {name}",
-        f"nothing more is known; with {DEBUG_VARIABLE}=1 the same command shows where it happened",
+        f"this is a fault of the program: report what the command prints with {DEBUG_VARIABLE}=1",
     )
 
 

@@ -20,6 +20,7 @@ COMMANDS: Final = {
         "ledger": Entry("begin:ledger", "Show the rules; export the genesis for others."),
         "account": Entry("identity:account", "Accounts: petnames, shares, keys."),
         "device": Entry("identity:device", "Second machines and lost ones."),
+        "demo": Entry("demo:demo", "Play a whole co-operative on this machine."),
     },
     "Contribute": {
         "data": Entry("data:data", "Register text and files, share and withdraw them."),

@@ -26,9 +26,12 @@ def show_spans(result: Attributed, output: bytes) -> None:
 
     screen = text.console()
     for contribution, part in pieces[:MAX_LINES_SHOWN]:
+        words = " ".join(part.decode("utf-8", "replace").split())
+        if contribution is None and not any(c.isalnum() for c in words):
+            continue  # what stands between two spans: a full stop, a line end
         letter = letters.get(contribution, _OTHERS) if contribution else " "
         line = Text(f"{letter} ", style=_colour(letter))
-        line.append(text.one_line(part.decode("utf-8", "replace")).strip() or "-")
+        line.append(text.printable(words))
         screen.print(line)
     if len(pieces) > MAX_LINES_SHOWN:
         text.say(f"and {len(pieces) - MAX_LINES_SHOWN:,} more parts; --json lists all spans")

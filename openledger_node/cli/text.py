@@ -6,10 +6,11 @@ before it is printed. Colours only on a terminal, and never with NO_COLOR.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -102,7 +103,14 @@ def console() -> Console:
     """rich's console on standard output as it is now."""
     from rich.console import Console
 
-    return Console(file=sys.stdout, width=columns(), highlight=False, markup=False, emoji=False)
+    return Console(
+        file=sys.stdout,
+        width=columns(),
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], empty: str = "none yet") -> None:
@@ -127,19 +135,41 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], empty: str = "non
 
 def tree(root: Explained) -> None:
     """An explanation with its rules and amounts, each step below what it is part of."""
-    say(_step(root))
-    _branches(root, "")
+    for line in tree_lines(root):
+        say(line)
 
 
-def _branches(node: Explained, indent: str) -> None:
+def tree_lines(root: Explained) -> Iterator[str]:
+    """The lines of a tree, each within the width."""
+    yield from _wrapped(_step(root), "", "")
+    yield from _branches(root, "")
+
+
+def _branches(node: Explained, indent: str) -> Iterator[str]:
     shown = node.children[:MAX_TREE_CHILDREN]
     left_out = len(node.children) - len(shown)
     for index, child in enumerate(shown):
         last = index == len(shown) - 1 and not left_out
-        say(f"{indent}{'└─ ' if last else '├─ '}{_step(child)}")
-        _branches(child, indent + ("   " if last else "│  "))
+        below = indent + ("   " if last else "│  ")
+        gap = "│  " if child.children else "   "
+        yield from _wrapped(_step(child), f"{indent}{'└─ ' if last else '├─ '}", below + gap)
+        yield from _branches(child, below)
     if left_out:
-        say(f"{indent}└─ and {left_out:,} more; --json shows all")
+        yield f"{indent}└─ and {left_out:,} more; --json shows all"
+
+
+def _wrapped(line: str, first: str, below: str) -> list[str]:
+    """The line behind its indent, gone on below where it is too long; never empty."""
+    width = max(columns(), len(below) + MIN_COLUMNS)
+    made = textwrap.wrap(
+        line,
+        width,
+        initial_indent=first,
+        subsequent_indent=below,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return made or [first]
 
 
 def _step(node: Explained) -> str:

@@ -113,6 +113,25 @@ def test_a_table_takes_text_as_it_is_and_not_as_markup(capsys: pytest.CaptureFix
     assert "[red]not a colour[/red] :smile:" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("terminal", "no_color", "styled"), [(True, "", True), (True, "1", False), (False, "", False)]
+)
+def test_styles_are_for_terminals_and_never_with_no_color(
+    terminal: bool,
+    no_color: str,
+    styled: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    text.table(("title",), [("words",)])
+    found = (span(0, 3, HEX),)
+    spans.show_spans(Attributed({HEX: 1}, 0, 4, found, "spans", None, 1, {}), OUTPUT)
+    assert ("\x1b" in capsys.readouterr().out) is styled
+
+
 def test_an_empty_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     text.table(("title",), [], "none yet; make one")
     assert capsys.readouterr().out == "none yet; make one\n"

@@ -22,13 +22,13 @@ _NOTE = click.option("--note", default="", metavar="TEXT", help="All will see it
 MAX_EXPIRY_EPOCH: Final = 2**40
 
 
-def _say_moved(verb: str, result: MoneyMoved) -> None:
+def _say_moved(verb: str, result: MoneyMoved, preposition: str = "to") -> None:
     amount = (
         "all, as a standing order"
         if result.amount_micro is None
         else f"{text.credits_text(result.amount_micro)} credits"
     )
-    text.say(f"{verb} {amount}, {text.short(result.to)}")
+    text.say(f"{verb} {amount} {preposition} {text.short(result.to)}")
     made = result.grant_id or result.redeem_id
     word = "grant" if result.grant_id else "redeem" if result.redeem_id else "event"
     text.say(f"{word} {made or result.event_id}")
@@ -147,7 +147,7 @@ def redeem(app: App, amount: int | None, standing: bool, minimum: int, issuer: s
         raise UsageError("--min belongs to --standing", hint="leave it out, or add --standing")
     with app.home() as home:
         result = home.redeem(amount, issuer=issuer, minimum_micro=minimum)
-    app.emit(result, lambda moved: _say_moved("redeemed", moved))
+    app.emit(result, lambda moved: _say_moved("redeemed", moved, "with"))
 
 
 @click.command(cls=OlnCommand)

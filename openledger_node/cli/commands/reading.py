@@ -62,14 +62,13 @@ def _show_events(result: Events) -> None:
         (
             text.short(event.event_id),
             event.account,
-            f"{event.seq:,}",
             event.kind,
             _outcome(event),
             when(event.time_ms),
         )
         for event in result.events
     ]
-    heads = ("event", "account", ">seq", "kind", "status", "time claimed")
+    heads = ("event", "account", "kind", "status", "time claimed")
     text.table(heads, rows, "no event fits")
 
 

@@ -128,7 +128,8 @@ def show_credits(result: Credits) -> None:
     if result.pending:
         heads.append(">pending")
     rows = []
-    for shown in result.accounts:
+    by_balance = sorted(result.accounts, key=lambda row: (-row.balance_micro, row.name or "~"))
+    for shown in by_balance:
         amounts = (
             shown.balance_micro,
             shown.locked_micro,

@@ -1,0 +1,1 @@
+"""The play of `oln demo`: real documents, separate homes, and files that go between them."""
