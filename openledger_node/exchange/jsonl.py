@@ -106,15 +106,12 @@ def _draft(core: NodeCore, line: bytes) -> Draft:
 
 def _with_bytes(shape: type[Any], items: list[Any], kind: str) -> Any:
     """The body with hex text where its shape wants bytes."""
-    try:
-        return msgspec.convert([_unhex(item) for item in items], shape, builtin_types=(bytes,))
-    except msgspec.ValidationError:
-        pass
-    for index in range(len(items)):
-        # Text fields come before the ids that differ from them in shape alone: try each by itself.
-        mixed = [_unhex(item) if at != index else item for at, item in enumerate(items)]
+    readings = [[_unhex(item) for item in items]]
+    # A title may look like an id: then one field stays the text that it is.
+    readings += [[*readings[0][:i], item, *readings[0][i + 1 :]] for i, item in enumerate(items)]
+    for reading in readings:
         try:
-            return msgspec.convert(mixed, shape, builtin_types=(bytes,))
+            return msgspec.convert(reading, shape, builtin_types=(bytes,))
         except msgspec.ValidationError:
             continue
     raise BadInput(f"the body of {kind} does not have its shape")

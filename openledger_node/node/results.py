@@ -10,6 +10,50 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from openledger_node.node.results_registry import (
+    Account,
+)
+
+__all__ = [
+    "Account",
+    "Attributed",
+    "BulkMoved",
+    "BundleMoved",
+    "Checked",
+    "Compacted",
+    "Credit",
+    "Credits",
+    "EpochClosed",
+    "EpochShown",
+    "Epochs",
+    "EventShown",
+    "Events",
+    "Explained",
+    "Explanation",
+    "FileWritten",
+    "Initialised",
+    "LedgerShown",
+    "MoneyMoved",
+    "Payout",
+    "Payouts",
+    "Problem",
+    "Proved",
+    "Recorded",
+    "Refusal",
+    "Restored",
+    "Span",
+    "StatementRow",
+    "StatementShown",
+    "Status",
+    "Used",
+    "UsedBatch",
+    "Verified",
+    "as_json",
+]
+from openledger_node.node.results_registry import (
+    Added,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Initialised:
@@ -59,39 +103,6 @@ class LedgerShown:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    account_id: str
-    account: str
-    name: str | None
-    own: bool
-    known: bool
-    devices: tuple[str, ...]
-    key_events: int
-    seat: bool
-    issuer: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Accounts:
-    accounts: tuple[Account, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    device: str
-    did: str
-    account_id: str
-    own: bool
-    retired: bool
-    logs: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Devices:
-    devices: tuple[Device, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Recorded:
     """An event was appended, durable and signed."""
 
@@ -105,106 +116,6 @@ class Recorded:
 class FileWritten:
     file: str
     size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    contribution_id: str | None
-    title: str
-    documents: int
-    tokens: int
-    size_bytes: int
-    skipped: tuple[Skipped, ...]
-    derived: tuple[Mapping[str, Any], ...]
-    share: str
-    dry_run: bool
-    payload_commit: str
-
-    @property
-    def bytes(self) -> int:
-        return self.size_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    contribution_id: str
-    account_id: str
-    title: str
-    license: str
-    datanet_id: str | None
-    documents: int
-    tokens: int
-    size_bytes: int
-    media_type: str
-    creators: tuple[tuple[str, int], ...]
-    derived_from: tuple[tuple[str, int], ...]
-    share: str
-    status: str  # final, pending, withdrawn, erased, void, parked
-    epoch: int | None
-    payload: str  # held, absent, erased
-
-
-@dataclass(frozen=True, slots=True)
-class Contributions:
-    contributions: tuple[Contribution, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Datanet:
-    datanet_id: str
-    account_id: str
-    name: str
-    description: str
-    license_policy: str
-    contributions: int
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class Datanets:
-    datanets: tuple[Datanet, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    model_id: str
-    account_id: str
-    name: str
-    license: str
-    effective_licences: tuple[str, ...]
-    digests: tuple[str, ...]
-    bases: tuple[tuple[str, int], ...]
-    trained_on: tuple[tuple[str, int], ...]
-    creators: tuple[tuple[str, int], ...]
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class Models:
-    models: tuple[Model, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Agent:
-    agent_id: str
-    account_id: str
-    operator_id: str
-    name: str
-    card_digest: str | None
-    capabilities: tuple[str, ...]
-    models: tuple[str, ...]
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class Agents:
-    agents: tuple[Agent, ...]
 
 
 @dataclass(frozen=True, slots=True)
