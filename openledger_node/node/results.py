@@ -12,17 +12,40 @@ from typing import Any
 
 from openledger_node.node.results_registry import (
     Account,
+    Accounts,
+    Added,
+    Agent,
+    Agents,
+    Contribution,
+    Contributions,
+    Datanet,
+    Datanets,
+    Device,
+    Devices,
+    Model,
+    Models,
+    Skipped,
 )
 
 __all__ = [
     "Account",
+    "Accounts",
+    "Added",
+    "Agent",
+    "Agents",
     "Attributed",
     "BulkMoved",
     "BundleMoved",
     "Checked",
     "Compacted",
+    "Contribution",
+    "Contributions",
     "Credit",
     "Credits",
+    "Datanet",
+    "Datanets",
+    "Device",
+    "Devices",
     "EpochClosed",
     "EpochShown",
     "Epochs",
@@ -33,6 +56,8 @@ __all__ = [
     "FileWritten",
     "Initialised",
     "LedgerShown",
+    "Model",
+    "Models",
     "MoneyMoved",
     "Payout",
     "Payouts",
@@ -41,6 +66,7 @@ __all__ = [
     "Recorded",
     "Refusal",
     "Restored",
+    "Skipped",
     "Span",
     "StatementRow",
     "StatementShown",
@@ -50,9 +76,6 @@ __all__ = [
     "Verified",
     "as_json",
 ]
-from openledger_node.node.results_registry import (
-    Added,
-)
 
 
 @dataclass(frozen=True, slots=True)
