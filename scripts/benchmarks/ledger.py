@@ -47,7 +47,8 @@ def measure(
                 taken.append(run_once(work, Scale(events, place)))
             except WorkFailed as error:
                 failures.append(f"{work} at {events:,} events: {error}")
-                say(f"{events:>9,} events  {work:<15} FAILED: {error}")
+                last_line = str(error).rstrip().rpartition("\n")[2]
+                say(f"{events:>9,} events  {work:<15} FAILED: {last_line}")
                 break
             lasted = time.monotonic() - began
             say(f"{events:>9,} events  {work:<15} run {run} of {runs}  {lasted:6.1f} s")

@@ -3,8 +3,7 @@
 Two accounts: the ledger's one seat, which contributes, registers, and records uses; and a payer in
 a home of its own, whose grant reaches the seat's home in a bundle, as between two people. Of the
 seat's events 40 % are contributions, 10 % registrations, 15 % money, 35 % receipts, each with a fee
-and four contributions. Contributions and registrations become final in one epoch, what refers to
-them in the next.
+and four contributions of earlier epochs. The first epoch has contributions and registrations alone.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Final
 
 from openledger_node import open_home
 from openledger_node.ledger import kinds
-from openledger_node.node.core import open_core, system_clock_ms
+from openledger_node.node.core import NodeCore, open_core, system_clock_ms
 from openledger_node.node.setup import initialise
 from openledger_node.store.writer import Draft
 from scripts.benchmarks.figures import Figure
@@ -28,21 +27,24 @@ PAYER_HOME: Final = "payer-home"
 FEE_MICRO: Final = 10_000
 GRANT_MICRO: Final = 10**12
 PARTS: Final = 100
-CONTRIBUTIONS, REGISTRATIONS, MONEY, RECEIPTS = 40, 10, 15, 35
-"""Of a hundred events."""
+REGISTRATIONS, MONEY, RECEIPTS = 10, 15, 35
+"""Of a hundred events; the others are contributions."""
+MAX_EPOCH_EVENTS: Final = 10_000
+LEAST_EPOCHS: Final = 10
 DRAWN_ON: Final = 4
 """Contributions that a receipt names."""
 UNATTRIBUTED_PPM: Final = 100_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Parties:
-    """What the events refer to."""
+    """What the events refer to: all of it final, but for an epoch that is being filled."""
 
     payer: bytes
     grant: bytes
     contributions: list[bytes]
     models: list[bytes]
+    snapshot: int = 0
 
 
 def begin(place: Path) -> tuple[Path, bytes, bytes]:
@@ -80,28 +82,35 @@ def _carry(source: Path, target: Path, bundle: Path) -> None:
 
 
 def fill(seat: Path, events: int, payer: bytes, grant: bytes) -> Parties:
-    """Appends `events` mixed events in two epochs and closes them."""
-    registered = events * (CONTRIBUTIONS + REGISTRATIONS) // PARTS
-    contributed = max(DRAWN_ON, events * CONTRIBUTIONS // PARTS)
-    core = open_core(seat)
-    try:
-        ids = append_all(core, list(_contributions(contributed, core.clock_ms())))
-        models = max(1, registered - contributed)
-        made = append_all(core, list(_models(ids, models, core.clock_ms())))
-    finally:
-        core.close()
-    parties = Parties(payer, grant, ids, made)
-    epoch = _close(seat)
-    core = open_core(seat)
-    try:
-        transfers = events * MONEY // PARTS
-        append_all(core, [_transfer(payer, core.clock_ms())] * transfers)
-        receipts = events - len(ids) - len(made) - transfers
-        append_all(core, list(receipts_on(parties, epoch, receipts, core.clock_ms())))
-    finally:
-        core.close()
-    _close(seat)
+    """Appends mixed events, an epoch at a time, and closes every epoch."""
+    parties = Parties(payer, grant, [], [])
+    size = max(1, min(MAX_EPOCH_EVENTS, events // LEAST_EPOCHS))
+    done = 0
+    while done < events:
+        core = open_core(seat)
+        try:
+            count = min(size, events - done)
+            _append_epoch(core, parties, count)
+        finally:
+            core.close()
+        parties.snapshot = _close(seat)
+        done += count
     return parties
+
+
+def _append_epoch(core: NodeCore, parties: Parties, count: int) -> None:
+    """The events of one epoch; the first has registrations alone, for receipts to refer to."""
+    time_ms = core.clock_ms()
+    first = not parties.contributions
+    receipts = 0 if first else count * RECEIPTS // PARTS
+    transfers = 0 if first else count * MONEY // PARTS
+    models = max(1, count * REGISTRATIONS // PARTS)
+    contributions = count - receipts - transfers - models
+    append_all(core, [_transfer(parties.payer, time_ms)] * transfers)
+    append_all(core, list(receipts_on(parties, receipts, time_ms)))
+    start = len(parties.contributions)
+    parties.contributions += append_all(core, list(_contributions(start, contributions, time_ms)))
+    parties.models += append_all(core, list(_models(parties.contributions, models, time_ms)))
 
 
 def _close(seat: Path) -> int:
@@ -109,8 +118,8 @@ def _close(seat: Path) -> int:
         return home.epoch_close().epoch
 
 
-def _contributions(count: int, time_ms: int) -> Iterator[Draft]:
-    for index in range(count):
+def _contributions(start: int, count: int, time_ms: int) -> Iterator[Draft]:
+    for index in range(start, start + count):
         body = kinds.DataContribute(
             None, f"Collected notes {index}", "CC-BY-4.0", "text/plain", 1, 1, 6_000, 1_000, (), ()
         )
@@ -128,7 +137,7 @@ def _transfer(payer: bytes, time_ms: int) -> Draft:
     return Draft("money.transfer", kinds.MoneyTransfer(payer, 1, "for a coffee"), time_ms)
 
 
-def receipts_on(parties: Parties, snapshot: int, count: int, time_ms: int) -> Iterator[Draft]:
+def receipts_on(parties: Parties, count: int, time_ms: int) -> Iterator[Draft]:
     """Receipts of one use each that draw on four contributions and cost the payer a fee."""
     known, models = parties.contributions, parties.models
     share = (kinds.PPM - UNATTRIBUTED_PPM) // DRAWN_ON
@@ -141,7 +150,7 @@ def receipts_on(parties: Parties, snapshot: int, count: int, time_ms: int) -> It
             parties.grant,
             models[index % len(models)],
             None,
-            snapshot,
+            parties.snapshot,
             1,
             index.to_bytes(32, "big"),
             FEE_MICRO,
@@ -168,4 +177,5 @@ def parties_of(home: Path) -> Parties:
         bytes.fromhex(given["grant"]),
         [bytes.fromhex(item) for item in given["contributions"]],
         [bytes.fromhex(item) for item in given["models"]],
+        given["snapshot"],
     )

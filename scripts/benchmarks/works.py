@@ -78,8 +78,10 @@ WORKS: Final[dict[str, Work]] = {
     "proof": _in("log_reading", "proof"),
     "disk": _in("log_reading", "disk"),
     "fold": _in("crediting", "fold_from_scratch"),
+    "refold": _in("crediting", "refold"),
     "epoch-close": _in("crediting", "epoch_close"),
     "reopen": _in("crediting", "reopen"),
+    "uses": _in("using", "recording"),
     "start": _in("command", "start"),
 }
 """In the order in which they run."""

@@ -172,6 +172,55 @@ def test_an_entry_has_three_hundred_bytes_and_is_the_same_every_time() -> None:
     assert entry_lines(7, 1) == [entry_line(7).encode()]
 
 
+def test_the_peers_work_is_divided_run_by_run() -> None:
+    from scripts.benchmarks.peers import APPEND, OURS, ratios
+
+    def run(rate: float) -> list[Figure]:
+        return [
+            Figure("", APPEND, rate, "entries/s"),
+            Figure("", "W1 disk", 360.0, "bytes/entry"),
+            Figure("", "W3 read only, warm", 2 * rate, "entries/s"),
+            Figure("", "W3 start, open, read, warm", rate / 2, "entries/s"),
+        ]
+
+    ours, theirs = [run(300.0), run(100.0), run(200.0)], [run(100.0), run(50.0), run(50.0)]
+    shown = list(ratios({OURS: ours, "another": theirs}))
+    assert shown[0] == "W1 append: 3 x another (2 to 4)"
+    assert shown[3] == "W1 disk: 1 x another (1 to 1)"
+    assert len(shown) == 4
+
+
+def test_a_state_in_memory_reads_as_the_fold_asks_of_it() -> None:
+    from scripts.benchmarks.crediting import MemoryState
+
+    state = MemoryState()
+    state.apply([(b"Ab", b"2"), (b"Aa", b"1"), (b"B", b"3"), (b"Ac", None)])
+    assert list(state.scan(b"A")) == [(b"Aa", b"1"), (b"Ab", b"2")]
+    state.apply([(b"Aa", None), (b"B", b"4")])
+    assert (state.get(b"Aa"), state.get(b"B"), state.get(b"C")) == (None, b"4", None)
+    assert list(state.scan(b"A")) == [(b"Ab", b"2")]
+    assert list(state.scan(b"C")) == []
+
+
+def test_a_mixed_home_has_its_share_of_each_kind_and_nothing_void(tmp_path: Path) -> None:
+    from openledger_node import open_home
+    from openledger_node.ledger.events import parse_event
+
+    scale = Scale(200, tmp_path)
+    kinds: dict[str, int] = {}
+    with open_home(scale.home("mixed-home")) as home, home.core.store.read() as snapshot:
+        log_id = home.core.writer().log_id
+        for leaf in snapshot.leaves(log_id, 0, snapshot.log(log_id).size):
+            kind = parse_event(leaf).kind
+            kinds[kind] = kinds.get(kind, 0) + 1
+        events = home.log(limit=1_000).events
+    assert kinds["use.receipt"] == 63  # 9 epochs of 20 events
+    assert kinds["money.transfer"] == 27
+    assert kinds["model.register"] == 20
+    assert kinds["data.contribute"] == 90
+    assert {event.status for event in events} <= {"final", "pending"}
+
+
 def test_medians_keep_the_least_and_the_greatest() -> None:
     runs = [[Figure("disk", "disk over raw bytes", value, "x")] for value in (1.2, 1.0, 1.1)]
     (summary,) = summarise(10_000, runs)
