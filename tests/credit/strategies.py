@@ -345,7 +345,8 @@ class Play:
                         encode([1, seq, "account.rotate", 0, [], None, 0]),
                         encode([1, seq, "witness.ready", 0, [0], None, 0]),
                         encode([1, seq, "witness.notar", 0, [0], None, 0]),
-                        encode([1, seq, "agent.register", 0, ["x" * 20_000], None, 0]),
+                        encode([1, seq, "agent.register", 0, ["x" * 16_380], None, 0]),
+                        encode([1, seq, "agent.register", 0, ["x" * 16_381], None, 0]),
                     ]
                 )
             )

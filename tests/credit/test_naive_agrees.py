@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from openledger_node.credit import views
 from openledger_node.credit.fold import fold, initial_state
+from openledger_node.ledger import kinds, merkle
 from openledger_node.ledger.encoding import encode
+from openledger_node.ledger.forks import prove_fork
+from openledger_node.ledger.heads import sign_head
 from tests.credit.naive_fold import naive_fold
 from tests.credit.naive_records import Result
 from tests.credit.strategies import Play
-from tests.kit.ledgerkit import Ledger, MemoryState
+from tests.kit.ledgerkit import Ledger, MemoryState, contribution, model, receipt
 
 
 def naive_results(ledger: Ledger) -> list[Result]:
@@ -118,3 +121,54 @@ def test_both_folds_agree_when_fees_mature_late_and_little_is_attributed(policy:
     for seed in range(15):
         play = Play(Random(seed), unattributed=policy, maturity_epochs=3, dispute_epochs=1)
         compare(play.run(epochs=9, count=25))
+
+
+@pytest.mark.rule("C1", "C8")
+def test_both_folds_agree_at_the_very_limits_of_floors_grants_and_supply() -> None:
+    ledger = Ledger.solo("co-op", cap=2**53 - 1)
+    coop, ada, bob = (ledger.account(name) for name in ("co-op", "ada", "bob"))
+    ledger.close_epoch()
+    bases = [ada.add("data.contribute", contribution(f"Base {n}")) for n in range(2)]
+    used = ada.add("model.register", model())
+    whole = coop.add("money.issue", kinds.MoneyIssue(bob.id, 2**53 - 2, ""))
+    ledger.close_epoch()
+    floors = [
+        bob.add("data.contribute", contribution(derived_from=list(zip(bases, bp, strict=True))))
+        for bp in ((4_500, 4_500), (4_500, 4_501))
+    ]
+    issues = [coop.add("money.issue", kinds.MoneyIssue(bob.id, 1, "")) for _ in range(2)]
+    grants = [bob.add("money.grant", kinds.MoneyGrant(ada.id, n, None)) for n in (2**53 - 2, 1)]
+    ledger.close_epoch()
+    uses = [
+        ada.add("use.receipt", receipt(used, grant=grants[0], fee=fee, snapshot=2))
+        for fee in (2**53 - 2, 1)
+    ]
+    ledger.close_epoch()
+    compare(ledger)
+    void = [[views.void_reason(ledger.state, i) for i in ids] for ids in (floors, issues)]
+    assert void == [[None, ("C8", "too_much")], [None, ("C1", "supply")]]
+    void = [[views.void_reason(ledger.state, i) for i in ids] for ids in (grants, uses)]
+    assert void == [[None, ("C1", "balance")], [None, ("C3", "grant_spent")]]
+    assert views.void_reason(ledger.state, whole) is None
+
+
+@pytest.mark.rule("L7")
+def test_both_folds_agree_that_nothing_is_read_at_or_past_a_closure() -> None:
+    """A log.fork stands exactly where another one, in either order, closes its log."""
+    read = []
+    for label in "abcdef":
+        ledger = Ledger.solo("co-op")
+        ada, eve = ledger.account("ada"), ledger.account("eve")
+        ledger.close_epoch()
+        size = len(eve.log.leaves)
+        bogus = eve.add("log.fork", [])
+        twin = [*eve.log.leaves[:size], b"\x90"]
+        head = sign_head(eve.log.key, eve.log.genesis, len(twin), merkle.root(twin))
+        hashes = merkle.leaf_hashes(eve.log.leaves)
+        ada.add("log.fork", prove_fork(eve.log.head(), hashes, head, merkle.leaf_hashes(twin)))
+        lost = eve.add("data.contribute", contribution())
+        ledger.close_epoch(label=label)
+        compare(ledger)
+        assert views.contribution(ledger.state, lost) is None
+        read.append(views.void_reason(ledger.state, bogus))
+    assert set(read) == {None, ("L2", "malformed")}
