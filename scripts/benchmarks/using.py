@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from scripts.benchmarks.works import MIXED_HOME, Scale
 
 MAX_SINGLE_USES: Final = 200
 MAX_BATCH_USES: Final = 2_000
+MAX_SECONDS: Final = 10.0
 FEE_MICRO: Final = 1_000
 TEXT: Final = (
     "the keeper of the light writes down each ship that passes and the hour of its passing so that "
@@ -59,27 +61,23 @@ def recording(scale: Scale) -> list[Figure]:
     place = scale.home(MIXED_HOME)
     grant = parties_of(place).grant.hex()
     singles = max(10, min(MAX_SINGLE_USES, scale.events // 10))
-    several = max(10, min(MAX_BATCH_USES, scale.events))
     with open_home(place) as home:
         model = _model(home, scale.place)
         home.record_use(model, _output(0), grant_id=grant, fee_micro=FEE_MICRO)
         attribution = Attribution()
-
-        def one_by_one() -> None:
-            for index in range(singles):
-                home.record_use(model, _output(index), grant_id=grant, fee_micro=FEE_MICRO)
-
-        def at_once() -> None:
-            batch = [
-                {"output": _output(index), "grant": grant, "fee_micro": FEE_MICRO}
-                for index in range(several)
-            ]
-            home.use_batch(model, batch)
-
-        single_s = attribution.without(one_by_one)
-        batch_s = attribution.without(at_once)
+        done, seconds = 0, 0.0
+        while done < singles and seconds < MAX_SECONDS:
+            use = partial(home.record_use, model, _output(done), (), grant, FEE_MICRO)
+            seconds += attribution.without(use)
+            done += 1
+        several = max(10, min(MAX_BATCH_USES, scale.events, int(done / seconds * MAX_SECONDS)))
+        batch = [
+            {"output": _output(index), "grant": grant, "fee_micro": FEE_MICRO}
+            for index in range(several)
+        ]
+        batch_s = attribution.without(partial(home.use_batch, model, batch))
     return [
-        Figure("uses", "record_use", singles / single_s, "uses/s"),
+        Figure("uses", "record_use", done / seconds, "uses/s"),
         Figure("uses", "use_batch", several / batch_s, "uses/s"),
     ]
 
