@@ -24,6 +24,7 @@ from typing import Final
 import click
 
 from openledger_node.cli.text import printable
+from openledger_node.ledger import errors
 from openledger_node.ledger.errors import OlnError
 
 DEBUG_VARIABLE: Final = "OLN_DEBUG"
@@ -43,6 +44,15 @@ _FILES: Final = {
     errno.ELOOP: "its links form a loop; name the file itself",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
+_HINTS: Final[tuple[tuple[type[OlnError], str], ...]] = (
+    (errors.UsageError, "`oln help COMMAND` shows how a command is used"),
+    (errors.Refused, "`oln help rules` has the rules, `oln status` shows where this home stands"),
+    (errors.StoreDamaged, "run `oln check`"),
+    (errors.StoreUnavailable, "nothing was changed; see to the cause and try again"),
+    (errors.NetworkError, "try again later"),
+    (OlnError, "ask whoever gave it to you for it again"),
+)
+"""What to do next where an error does not say it itself, by class; the first that fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,8 @@ class Fault:
 def fault_of(error: BaseException) -> Fault:
     """Status, code, message and hint of anything that a command raised."""
     if isinstance(error, OlnError):
-        return Fault(error.exit_status, error.code, error.message, error.hint)
+        hint = error.hint or next(hint for kind, hint in _HINTS if isinstance(error, kind))
+        return Fault(error.exit_status, error.code, error.message, hint)
     if isinstance(error, click.ClickException):
         return _usage_fault(error)
     if isinstance(error, OSError) and error.errno is not None:
@@ -102,13 +113,21 @@ def _system_fault(error: OSError) -> Fault:
 
 def report(fault: Fault, as_json: bool) -> None:
     """One JSON document on standard output, or lines on standard error."""
-    if as_json:
-        error = {"code": fault.code, "message": fault.message, "hint": fault.hint}
-        print(json.dumps({"error": error}), flush=True)
+    if as_json and _print_json(fault):
         return
     print(f"error: {printable(fault.message)}", file=sys.stderr)
     if fault.hint:
         print(f"hint: {printable(fault.hint)}", file=sys.stderr)
+
+
+def _print_json(fault: Fault) -> bool:
+    """Whether standard output took the document; it may be what failed."""
+    error = {"code": fault.code, "message": fault.message, "hint": fault.hint}
+    try:
+        print(json.dumps({"error": error}), flush=True)
+    except OSError:
+        return False
+    return True
 
 
 def debugging() -> bool:
@@ -116,8 +135,8 @@ def debugging() -> bool:
 
 
 def finish_standard_output() -> None:
-    """Writes what is buffered; when the reader went away, it goes nowhere, also at exit."""
+    """Writes what is buffered; what cannot be written goes nowhere, also at exit."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -24,7 +24,6 @@ def show_spans(result: Attributed, output: bytes) -> None:
     pieces = split(result.spans, output)
     from rich.text import Text
 
-    screen = text.console()
     for contribution, part in pieces[:MAX_LINES_SHOWN]:
         words = " ".join(part.decode("utf-8", "replace").split())
         if contribution is None and not any(c.isalnum() for c in words):
@@ -32,7 +31,7 @@ def show_spans(result: Attributed, output: bytes) -> None:
         letter = letters.get(contribution, _OTHERS) if contribution else " "
         line = Text(f"{letter} ", style=_colour(letter))
         line.append(text.printable(words))
-        screen.print(line)
+        text.draw(line)
     if len(pieces) > MAX_LINES_SHOWN:
         text.say(f"and {len(pieces) - MAX_LINES_SHOWN:,} more parts; --json lists all spans")
     text.say()

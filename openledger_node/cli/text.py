@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import RenderableType
 
     from openledger_node.node.results import Explained
 
@@ -99,11 +99,14 @@ def columns() -> int:
     return max(MIN_COLUMNS, min(shutil.get_terminal_size((MAX_COLUMNS, 24)).columns, MAX_COLUMNS))
 
 
-def console() -> Console:
-    """rich's console on standard output as it is now."""
+def draw(*renderables: RenderableType) -> None:
+    """Prints what rich draws, in the style that standard output can take as it is now.
+
+    rich would end the process by itself when the reader has gone away; so it only draws.
+    """
     from rich.console import Console
 
-    return Console(
+    screen = Console(
         file=sys.stdout,
         width=columns(),
         color_system=None if os.environ.get("NO_COLOR") else "auto",
@@ -111,6 +114,10 @@ def console() -> Console:
         markup=False,
         emoji=False,
     )
+    with screen.capture() as drawn:
+        for renderable in renderables:
+            screen.print(renderable)
+    sys.stdout.write(drawn.get())
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], empty: str = "none yet") -> None:
@@ -130,7 +137,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], empty: str = "non
             drawn.add_column(head, overflow="fold")
     for row in made:
         drawn.add_row(*row)
-    console().print(drawn)
+    draw(drawn)
 
 
 def tree(root: Explained) -> None:

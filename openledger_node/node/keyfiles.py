@@ -153,12 +153,10 @@ def read_json(path: Path, what: str, limit_bytes: int = MAX_KEY_FILE_BYTES) -> A
     try:
         with path.open("rb") as file:
             data = file.read(limit_bytes + 1)
-    except FileNotFoundError:
-        raise StoreUnavailable(
-            f"{what} is missing: {path}", hint="restore it from a backup", code="key_missing"
-        ) from None
     except OSError as error:
-        raise UsageError(f"cannot read {what} {path}: {error.strerror}") from None
+        raise UsageError(
+            f"cannot read {what} {path}: {error.strerror}", hint="check the path", code="bad_file"
+        ) from None
     if len(data) > limit_bytes:
         raise BadInput(f"{what} {path} has more than {limit_bytes:,} bytes")
     try:
@@ -177,4 +175,10 @@ def save_key(folder: Path, role: str, key: SigningKey, passphrase: bytes | None)
 def load_key(folder: Path, role: str, passphrase: bytes | None) -> SigningKey:
     """Reads `folder/<role>.key`."""
     path = folder / f"{role}.key"
+    if not path.exists():
+        raise StoreUnavailable(
+            f"the {role} key is missing: {path}",
+            hint="restore it from a backup",
+            code="key_missing",
+        )
     return key_from_document(read_json(path, f"the {role} key"), role, passphrase)

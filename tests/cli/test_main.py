@@ -77,6 +77,14 @@ def test_an_error_ends_with_its_status_a_message_and_a_hint(
     assert shown["hint"]
 
 
+@pytest.mark.parametrize("kind", errors.OlnError.__subclasses__())
+def test_an_error_without_a_hint_of_its_own_still_says_what_to_do(
+    kind: type[errors.OlnError],
+) -> None:
+    assert faults.fault_of(kind("m")).hint
+    assert faults.fault_of(kind("m", hint="h")).hint == "h"
+
+
 def test_every_class_of_error_is_in_the_table() -> None:
     listed = {type(error) for error, *_ in FAULTS}
     assert set(errors.OlnError.__subclasses__()) <= listed

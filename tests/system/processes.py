@@ -1,15 +1,20 @@
-"""Runs `oln` as a process of its own, as a user's shell would."""
+"""Runs `oln` as a process of its own, as a user's shell would; or quicker, within this one."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from openledger_node.cli.app import App
+from openledger_node.cli.main import run
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS: Final = 120
@@ -53,9 +58,18 @@ def oln(
     return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def must(*arguments: str | Path, folder: Path) -> Any:
+def in_process(*arguments: str | Path, folder: Path) -> Answer:
+    """Runs one command line in `folder` within this process: the same door, no new interpreter."""
+    out, err = io.StringIO(), io.StringIO()
+    printing = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    with contextlib.chdir(folder), printing[0], printing[1]:
+        status = run([str(argument) for argument in arguments], App())
+    return Answer(status, out.getvalue(), err.getvalue())
+
+
+def must(*arguments: str | Path, folder: Path, runner: Callable[..., Answer] = oln) -> Any:
     """Runs a command with --json that has to succeed; its document."""
-    answer = oln("--json", *arguments, folder=folder)
+    answer = runner("--json", *arguments, folder=folder)
     assert answer.status == 0, f"{arguments}: {answer.out}{answer.err}"
     assert answer.err == ""
     return answer.document
