@@ -76,11 +76,18 @@ class Said:
 
 
 def next_event(
-    round_: Round, seat: Seat, held: Held, *, due: bool, expired: bool = False
+    round_: Round,
+    seat: Seat,
+    held: Held,
+    *,
+    due: bool,
+    waited: bool = False,
+    expired: bool = False,
 ) -> Said | None:
     """The event this seat is to append now, or None.
 
-    `expired`: the current view's timer ran out.
+    `waited`: T0 has passed in the current view, `expired`: its timer has run out. Both are the
+    caller's to know: this layer has no clock.
     """
     own_frontier = round_.frontiers.get(seat.index)
     if own_frontier is None:
@@ -97,25 +104,18 @@ def next_event(
         if said is not None:
             return said
     return (
-        _propose(round_, seat, held, view)
+        _propose(round_, seat, held, view, waited)
         or _notarise(round_, seat, held, view)
         or (_skip(round_, seat, view) if expired else None)
     )
 
 
 def current_view(round_: Round) -> int:
-    """A2: the first view without a NOTAR or SKIP certificate, or the last notarised one."""
+    """A2: the first view that has neither a NOTAR nor a SKIP certificate."""
     view = 0
-    while True:
-        notarised = round_.notarised(view)
-        if notarised is None and round_.certificate("skip", view, None) is None:
-            return view
-        if notarised is not None and round_.certificate("skip", view, None) is None:
-            # A notarised view is left only when it cannot be final without this seat's help.
-            later = any(body.view > view for _, body in round_.proposals.values())
-            if not later:
-                return view
+    while round_.notarised(view) or round_.certificate("skip", view, None):
         view += 1
+    return view
 
 
 def _finalise(round_: Round, seat: Seat, view: int) -> Said | None:
@@ -128,12 +128,14 @@ def _finalise(round_: Round, seat: Seat, view: int) -> Said | None:
     return Said("witness.final", WitnessFinal(round_.epoch, view, named, signature))
 
 
-def _propose(round_: Round, seat: Seat, held: Held, view: int) -> Said | None:
+def _propose(round_: Round, seat: Seat, held: Held, view: int, waited: bool) -> Said | None:
     if round_.seats.leader(round_.epoch, view) != seat.index:
         return None
     if (seat.index, view) in round_.proposed:
         return None
     parent_view, parent_id = _newest_parent(round_, view)
+    if parent_view is not None and parent_view == view - 1 and not waited:
+        return None  # its FINAL is on the way in a good epoch
     skips = []
     for at in range(0 if parent_view is None else parent_view + 1, view):
         certificate = round_.certificate("skip", at, None)
