@@ -19,7 +19,7 @@ from openledger_node.ledger.heads import sign_head
 from tests.credit.naive_fold import naive_fold
 from tests.credit.naive_records import Result
 from tests.credit.strategies import Play
-from tests.kit.ledgerkit import Ledger, MemoryState, contribution, model, receipt
+from tests.kit.ledgerkit import Ledger, MemoryState, contribution, key, model, receipt
 
 
 def naive_results(ledger: Ledger) -> list[Result]:
@@ -172,3 +172,21 @@ def test_both_folds_agree_that_nothing_is_read_at_or_past_a_closure() -> None:
         assert views.contribution(ledger.state, lost) is None
         read.append(views.void_reason(ledger.state, bogus))
     assert set(read) == {None, ("L2", "malformed")}
+
+
+@pytest.mark.rule("K4")
+def test_both_folds_agree_on_the_last_event_before_a_retirement_s_closure() -> None:
+    ledger = Ledger.solo("co-op")
+    eve, spare = ledger.account("eve"), key("spare")
+    eve.file(eve.add_device_event(spare))
+    log = ledger.open_log(eve.id, spare, "spare")
+    ledger.close_epoch()
+    eve.file(eve.retire_event(spare, [(log.log_id, 3)]))
+    ledger.close_epoch()
+    kept = [log.append("account.accept", []), log.append("account.rotate", [])]
+    beyond = [log.append("account.rotate", []), log.append("account.accept", [])]
+    ledger.close_epoch()
+    compare(ledger)
+    malformed = ("L2", "malformed")
+    assert [views.void_reason(ledger.state, i) for i in kept] == [malformed, malformed]
+    assert [views.void_reason(ledger.state, i) for i in beyond] == [None, None]
