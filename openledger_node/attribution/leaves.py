@@ -5,6 +5,7 @@
   leaf, an empty one none.
 - T5 A document that is not text is cut at every 4,096 bytes and has no tokens. So is a text whose
   separators would make a leaf larger than a payload takes.
+- T8 Nothing is found in a registered document whose leaves or number of tokens differ from these.
 
 A leaf begins and ends where tokens do, so its own bytes give the same tokens as the document does
 there: a proof needs no bytes beyond the leaves it shows.
@@ -49,11 +50,14 @@ def cut_text(data: bytes, text: CanonText) -> tuple[bytes, ...] | None:
     return slices if max(map(len, slices)) <= MAX_LEAF_BYTES else None
 
 
-def leaf_tokens(tokens: int, leaf: int) -> int:
-    """How many tokens leaf `leaf` of a text of `tokens` tokens holds."""
-    return max(0, min(LEAF_TOKENS, tokens - leaf * LEAF_TOKENS))
+def registered_text(slices: tuple[bytes, ...], tokens: int) -> CanonText | None:
+    """The text of a registered document; None when nothing may be found in it.
 
-
-def leaf_count(tokens: int) -> int:
-    """How many leaves a text that is not empty has."""
-    return max(1, -(-tokens // LEAF_TOKENS))
+    That is so when it is not text, and when its leaves or its number of tokens are not those of T4:
+    proofs find a token by its leaf.
+    """
+    data = b"".join(slices)
+    text = canonical_text(data) if tokens else None
+    if text is None or len(text) != tokens or cut_text(data, text) != slices:
+        return None
+    return text

@@ -7,9 +7,9 @@
   i <= t < i + L(i), qualifying, that is least by (-L, P, i).
 
 A token weighs at most 2, so a match of weight 16 has at least 8 tokens: every qualifying match
-starts with an 8-gram that both sides share. Places (i, p) of shared 8-grams that follow each other
-on a diagonal p - i make a match: k of them in a row are 7 + k tokens. Places are taken in chunks,
-last positions first, so that periodic text costs time and not memory.
+starts with an 8-gram that both sides share. Those are found first, in bulk; only the stretches of
+the scope where they stand are then read token by token (automaton.py), so that the time is linear
+in the scope whatever it holds.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from openledger_node.attribution.automaton import LongestMatches
 from openledger_node.attribution.canon import canonical_text
 from openledger_node.attribution.scope import Scope
 
 GRAM: Final = 8
 MIN_WEIGHT: Final = 16
 MAX_OUTPUT_TOKENS: Final = 1_000_000
-PLACES_AT_ONCE: Final = 4_000_000
-"""Pairs (i, p) held in memory at a time: about 200 MB."""
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -138,48 +137,21 @@ def _longest(output: _Joined, scope: _Joined) -> tuple[Ints, Ints]:
     size = len(output.numbers)
     best, place = np.zeros(size, np.int64), np.zeros(size, np.int64)
     out_starts, out_ids, starts, ids = _gram_ids(output, scope)
-    if not len(ids):
-        return best, place
-    by_id = out_starts[np.argsort(out_ids, kind="stable")]
-    counts = np.bincount(out_ids)
-    firsts = np.concatenate(([0], np.cumsum(counts)))
-    places = np.cumsum(counts[ids])
-    carry, carry_at, end = np.zeros(size + 1, np.int64), -1, len(ids)
-    while end:
-        before = int(places[end - 1])
-        begin = min(int(np.searchsorted(places, before - PLACES_AT_ONCE, "right")), end - 1)
-        each = counts[ids[begin:end]]
-        p = np.repeat(starts[begin:end], each)
-        within = np.arange(len(p)) - np.repeat(np.cumsum(each) - each, each)
-        i = by_id[np.repeat(firsts[ids[begin:end]], each) + within]
-        runs = _rows(i, p, carry, carry_at)
-        order = np.lexsort((p, -runs, i))
-        i, p, runs = i[order], p[order], runs[order]
-        first = np.flatnonzero(np.concatenate(([True], i[1:] != i[:-1])))
-        # Earlier chunks lie later in the scope: an equal length found now is at a better place.
-        first = first[runs[first] + GRAM - 1 >= best[i[first]]]
-        best[i[first]], place[i[first]] = runs[first] + GRAM - 1, p[first]
-        carry_at, end = int(starts[begin]), begin
-        carry[:] = 0
-        carry[i[p == carry_at]] = runs[p == carry_at]
+    shared = np.zeros(size, np.bool_)
+    for start in out_starts[np.isin(out_ids, ids)]:
+        shared[start : start + GRAM] = True
+    # What lies between two shared stretches matches nothing: one symbol of its own stands for it.
+    kept = np.flatnonzero(shared | np.concatenate(([False], shared[:-1])))
+    symbols = np.where(shared[kept], output.numbers[kept], -1 - kept)
+    matches = LongestMatches(symbols.tolist())
+    begins = np.zeros(len(scope.numbers) + 1, np.bool_)
+    begins[starts] = True
+    for start, end in reversed(_runs_of(begins)):
+        matches.read(scope.numbers[start : end + GRAM - 1].tolist(), start)
+    lengths, positions = matches.longest()
+    best[kept], place[kept] = lengths, positions
+    best[best < GRAM] = 0
     return best, place
-
-
-def _rows(i: Ints, p: Ints, carry: Ints, carry_at: int) -> Ints:
-    """How many places follow each other on the diagonal from each (i, p) on.
-
-    `carry[i]` is that number for (i, carry_at), the first position after these.
-    """
-    order = np.lexsort((i, p - i))
-    a, b = i[order], p[order]
-    last = np.concatenate(((a[1:] != a[:-1] + 1) | (b[1:] != b[:-1] + 1), [True]))
-    ends = np.flatnonzero(last)
-    end = ends[np.searchsorted(ends, np.arange(len(a)))]
-    counted = end - np.arange(len(a)) + 1
-    counted += np.where(b[end] + 1 == carry_at, carry[a[end] + 1], 0)
-    result = np.empty_like(counted)
-    result[order] = counted
-    return result
 
 
 def _assign(best: Ints, place: Ints, qualifies: Flags) -> list[tuple[int, int, int]]:

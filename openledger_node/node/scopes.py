@@ -9,9 +9,9 @@ model: all text held here, pending contributions last.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from openledger_node.attribution.canon import canonical_text
+from openledger_node.attribution.leaves import registered_text
 from openledger_node.attribution.scope import (
     LedgerOrder,
     Scope,
@@ -22,7 +22,7 @@ from openledger_node.attribution.scope import (
 from openledger_node.credit import views
 from openledger_node.credit.inputs import StateReader
 from openledger_node.ledger.errors import Refused
-from openledger_node.ledger.payload import decode_payload
+from openledger_node.ledger.payload import Payload, decode_payload
 from openledger_node.node.core import NodeCore, Progress
 from openledger_node.node.reading import find_event
 from openledger_node.node.registry import bodies
@@ -31,12 +31,16 @@ from openledger_node.store.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """A scope with the order and commitment of each contribution, and what is not held here."""
+    """A scope with the order and commitment of each contribution, and what is not held here.
+
+    `payloads` fills with the decoded payloads that proofs were made from.
+    """
 
     scope: Scope
     orders: dict[bytes, LedgerOrder]
     commits: dict[bytes, bytes]
     missing: tuple[bytes, ...]
+    payloads: dict[bytes, Payload] = field(default_factory=dict)
 
 
 def model_scope(
@@ -47,6 +51,10 @@ def model_scope(
     progress: Progress,
 ) -> Gathered:
     """The scope of a model's output, with what was retrieved for it."""
+    key = (b"model", snapshot.last_epoch(), model_id, *retrieved)
+    held: Gathered | None = core.scopes.get(key)
+    if held is not None:
+        return held
     model = views.model(snapshot.state, model_id)
     if model is None:
         raise Refused(
@@ -61,7 +69,9 @@ def model_scope(
             continue
         members = views.members(snapshot.state, source)
         named += [m.contribution_id for m in members if m.epoch < model.epoch]
-    return gather(core, snapshot, [*named, *retrieved], progress)
+    gathered = gather(core, snapshot, [*named, *retrieved], progress)
+    core.scopes.put(key, gathered)
+    return gathered
 
 
 def gather(
@@ -69,13 +79,8 @@ def gather(
 ) -> Gathered:
     """The scope over named contributions and the ledger's common texts, as of the last epoch."""
     state = snapshot.state
-    commons = [
-        view.contribution_id
-        for view in views.contributions(state)
-        if view.commons and _in_scope(view)
-    ]
-    chosen = sorted({*named, *commons})
-    key = (b"final", snapshot.last_epoch().to_bytes(8, "big"), *chosen)
+    chosen = sorted({*named, *_commons(core, snapshot)})
+    key = (b"final", snapshot.last_epoch(), *chosen)
     held: Gathered | None = core.scopes.get(key)
     if held is not None:
         return held
@@ -94,6 +99,20 @@ def gather(
     gathered = parts.gathered()
     core.scopes.put(key, gathered)
     return gathered
+
+
+def _commons(core: NodeCore, snapshot: Snapshot) -> tuple[bytes, ...]:
+    """The common texts in scope; looking through all contributions once an epoch."""
+    epoch = snapshot.last_epoch()
+    found = core.commons.get(epoch)
+    if found is None:
+        found = tuple(
+            view.contribution_id
+            for view in views.contributions(snapshot.state)
+            if view.commons and _in_scope(view)
+        )
+        core.commons.put(epoch, found)
+    return found
 
 
 def _in_scope(view: views.ContributionView) -> bool:
@@ -146,7 +165,7 @@ class _Parts:
         self._orders[contribution_id] = order
         self._commits[contribution_id] = commit
         for index, document in enumerate(decode_payload(data).documents):
-            text = canonical_text(document.data) if document.tokens else None
+            text = registered_text(document.slices, document.tokens)
             if text is not None:
                 self._documents.append(
                     ScopeDocument(contribution_id, order, index, owner, text.tokens(), commons)

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openledger_node.attribution.canon import canonical_text
-from openledger_node.attribution.leaves import cut_document
+from openledger_node.attribution.leaves import cut_document, registered_text
 from openledger_node.ledger.payload import MAX_LEAF_BYTES, PayloadDocument, encode_payload
-from tests.attribution.oracles import leaves_of
+from tests.attribution.oracles import leaves_of, tokens_of
 from tests.attribution.texts import NOT_UTF8, SCRIPTS, mixed_texts
 
 documents = st.one_of(
@@ -91,3 +91,31 @@ def test_every_script_is_cut_at_its_64th_token(script: str) -> None:
     cut = cut_document(data)
     assert (list(cut.slices), cut.tokens) == leaves_of(data)
     assert len(cut.slices) == -(-cut.tokens // 64) > 1
+
+
+@pytest.mark.rule("T8")
+@settings(max_examples=40)
+@given(mixed_texts, st.integers(1, 6))
+def test_a_registered_text_is_read_when_it_is_cut_by_the_rules(text: str, times: int) -> None:
+    data = (text * times).encode()
+    cut = cut_document(data)
+    found = registered_text(cut.slices, cut.tokens)
+    assert (found.tokens() if found else []) == [item[0] for item in tokens_of(data) or []]
+
+
+@pytest.mark.rule("T8")
+def test_nothing_is_found_in_a_registered_text_that_is_cut_or_counted_otherwise() -> None:
+    data = b"a " * 130
+    cut = cut_document(data)
+    assert registered_text(cut.slices, cut.tokens) is not None
+    otherwise: dict[str, tuple[tuple[bytes, ...], int]] = {
+        "one leaf": ((data,), 130),
+        "a cut within a leaf": ((data[:10], data[10:128], *cut.slices[1:]), 130),
+        "cut as a binary": (tuple(data[n : n + 100] for n in range(0, 260, 100)), 130),
+        "too many tokens": (cut.slices, 131),
+        "too few tokens": (cut.slices, 129),
+        "no tokens": (cut.slices, 0),
+        "not utf-8": ((b"a \xff",), 1),
+    }
+    for name, (slices, tokens) in otherwise.items():
+        assert registered_text(slices, tokens) is None, name
