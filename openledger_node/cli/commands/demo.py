@@ -102,7 +102,7 @@ def _excerpt(explanation: Explanation) -> None:
     for line in lines[:EXPLAINED_LINES]:
         text.say(line)
     if len(lines) > EXPLAINED_LINES:
-        text.say(f"... and {len(lines) - EXPLAINED_LINES:,} lines more")
+        text.say(f"... and {text.counted(len(lines) - EXPLAINED_LINES, 'line')} more")
 
 
 def _show_exploring(played: Played) -> None:
