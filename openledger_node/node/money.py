@@ -15,7 +15,6 @@ from typing import Final, Literal
 from openledger_node.credit import views
 from openledger_node.ledger.errors import Refused, UsageError
 from openledger_node.ledger.kinds import (
-    MAX_PAYOUT_ITEMS,
     MoneyGrant,
     MoneyIssue,
     MoneyPayout,
@@ -29,6 +28,8 @@ from openledger_node.node.lookup import find_account, find_id
 from openledger_node.node.results import MoneyMoved, Payout, Payouts
 from openledger_node.store.snapshot import Snapshot
 
+ITEMS_A_PAYOUT: Final = 256
+"""Items that `payout` puts into one event: 44 bytes each at most, and 16 KiB a body."""
 MAX_PAYOUT_EVENTS: Final = 1_000
 """Events that one `payout --all` may write; the rest is named for a second run."""
 
@@ -99,15 +100,15 @@ def payout(
     with core.store.read() as snapshot:
         items = _open_redeems(core, snapshot, redeems)
         petnames = snapshot.petnames()
-    if len(items) > MAX_PAYOUT_EVENTS * MAX_PAYOUT_ITEMS:
-        items = items[: MAX_PAYOUT_EVENTS * MAX_PAYOUT_ITEMS]
+    if len(items) > MAX_PAYOUT_EVENTS * ITEMS_A_PAYOUT:
+        items = items[: MAX_PAYOUT_EVENTS * ITEMS_A_PAYOUT]
     bodies = [
         MoneyPayout(
-            tuple((item.redeem_id, item.open_micro) for item in items[i : i + MAX_PAYOUT_ITEMS]),
+            tuple((item.redeem_id, item.open_micro) for item in items[i : i + ITEMS_A_PAYOUT]),
             reference,
             None,
         )
-        for i in range(0, len(items), MAX_PAYOUT_ITEMS)
+        for i in range(0, len(items), ITEMS_A_PAYOUT)
     ]
     shown = tuple(
         Payout(
