@@ -24,6 +24,7 @@ from openledger_node.ledger.heads import Mark, SignedHead
 from openledger_node.ledger.kinds import parse_body
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.results import EpochClosed
+from openledger_node.store.lock import one_at_a_time
 from openledger_node.store.snapshot import LogInfo, Snapshot
 from openledger_node.store.store import Certificate
 
@@ -275,8 +276,16 @@ def settled(snapshot: Snapshot, core: NodeCore, epoch: int) -> Settled:
 def close_epoch(
     core: NodeCore, *, resume: bool = False, progress: Progress = no_progress
 ) -> EpochClosed:
-    """Closes an epoch on a solo ledger; elsewhere says what is due and who decides."""
+    """Closes an epoch on a solo ledger; elsewhere says what is due and who decides.
+
+    One process at a time: two that vote at once for one seat would contradict each other.
+    """
     _may_vote(core, resume)
+    with one_at_a_time(core.home / "ledger", "epoch"):
+        return _close(core, progress)
+
+
+def _close(core: NodeCore, progress: Progress) -> EpochClosed:
     catch_up(core, progress=progress)
     _sign_missing_state(core)
     with core.store.read() as snapshot:
