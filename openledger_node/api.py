@@ -326,7 +326,7 @@ class Home:
         idempotency_key: str | None = None,
     ) -> r.Used:
         """Attributes an output and records the use; a repeated key returns the first result."""
-        raw = output.encode() if isinstance(output, str) else output
+        raw = output.encode("utf-8", "surrogatepass") if isinstance(output, str) else output
         return self.use(
             model_id,
             raw,

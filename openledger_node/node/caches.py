@@ -32,6 +32,10 @@ class Recent(Generic[T]):
             while len(self._kept) > self._limit:
                 self._kept.popitem(last=False)
 
+    def clear(self) -> None:
+        with self._lock:
+            self._kept.clear()
+
 
 class Reservations:
     """Fees of own receipts that are not final yet, by grant, as of a size of the own log."""

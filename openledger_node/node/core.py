@@ -36,8 +36,11 @@ Progress = Callable[[int, int | None, str], None]
 COPY_FACT: Final = "copy"
 """Local fact: set when a copied or restored home opened its new log, until the seat is resumed."""
 
-MAX_SCOPES_KEPT: Final = 4
-"""Tokenised scopes kept: a corpus of 100 MB takes about 2 GB as tokens, most are far smaller."""
+MAX_SCOPES_KEPT: Final = 8
+"""Names of tokenised scopes kept; a scope has two: its model's and its contributions'.
+
+A corpus of 100 MB takes about 2 GB as tokens; most are far smaller.
+"""
 
 HOME_VARIABLE: Final = "OLN_HOME"
 
@@ -74,6 +77,7 @@ class NodeCore:
         self._keys: dict[str, SigningKey] = {}
         self._writer: LogWriter | None = None
         self.scopes: Recent[Any] = Recent(MAX_SCOPES_KEPT)
+        self.commons: Recent[tuple[bytes, ...]] = Recent(1)
         self.use_lock = threading.Lock()
         self.reservations = Reservations()
         with store.read() as snapshot:

@@ -272,6 +272,7 @@ def data_erase(core: NodeCore, text: str, reason: str = "") -> results.Recorded:
     if found.event.payload_commit is not None:
         core.store.erase_payload(found.event.payload_commit)
     core.store.drop_facts(DOCUMENT_FACT, target)
+    core.scopes.clear()
     return done
 
 

@@ -15,21 +15,28 @@ from typing import Final, Literal
 
 from openledger_node.attribution.canon import CANON_VERSION, CanonText, canonical_text
 from openledger_node.attribution.evidence import Branch, SpanProof, encode_evidence, prove_span
-from openledger_node.attribution.leaves import cut_document
+from openledger_node.attribution.leaves import cut_document, cut_text
 from openledger_node.attribution.reference import MAX_OUTPUT_TOKENS, Attribution
 from openledger_node.attribution.reference import attribute as find_spans
 from openledger_node.attribution.weights import Weights, count_tokens, weigh
 from openledger_node.credit import views
 from openledger_node.ledger.errors import BadInput, Refused, UsageError
 from openledger_node.ledger.events import event_id, parse_event
+from openledger_node.ledger.genesis import MAX_AMOUNT_MICRO
 from openledger_node.ledger.kinds import MAX_USES, UseReceipt, parse_body
-from openledger_node.ledger.payload import PayloadDocument, decode_payload, encode_payload
+from openledger_node.ledger.payload import (
+    Payload,
+    PayloadDocument,
+    decode_payload,
+    encode_payload,
+    payload_commitment,
+)
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.finality import make_final
 from openledger_node.node.lookup import find_id
 from openledger_node.node.registry import bodies
 from openledger_node.node.results import Attributed, Span, Used
-from openledger_node.node.scopes import Gathered, everything_held, model_scope
+from openledger_node.node.scopes import Gathered, everything_held, gather, model_scope
 from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.store import SMALL_PAYLOAD_BYTES
 from openledger_node.store.writer import IDEMPOTENCY_FACT, Draft
@@ -97,9 +104,8 @@ def output_text(core: NodeCore, output: bytes) -> CanonText:
     return text
 
 
-def attribute_one(core: NodeCore, output: bytes, gathered: Gathered) -> AttributedOutput:
-    """R1 and R2 for one output."""
-    text = output_text(core, output)
+def attribute_one(output: bytes, text: CanonText, gathered: Gathered) -> AttributedOutput:
+    """R1 and R2 for one output, whose canonical text is `text`."""
     return AttributedOutput(output, text, find_spans(text.tokens(), gathered.scope))
 
 
@@ -111,17 +117,21 @@ def attribute(
     progress: Progress = no_progress,
 ) -> Attributed:
     """Which data a text draws from; records nothing."""
-    output_text(core, output)
-    if model is not None or retrieved:
-        make_final(core)
+    text = output_text(core, output)
     with core.store.read() as snapshot:
-        documents = tuple(find_id(snapshot, text, "data.contribute") for text in retrieved)
+        documents = tuple(find_id(snapshot, named, "data.contribute") for named in retrieved)
         model_id = find_id(snapshot, model, "model.register") if model else None
+        final = model_id is None or all_final(snapshot, Resolved(model_id, None, None, documents))
+    if not final:
+        make_final(core, progress)
+    with core.store.read() as snapshot:
         if model_id is not None:
             gathered = model_scope(core, snapshot, model_id, documents, progress)
+        elif documents:
+            gathered = gather(core, snapshot, documents, progress)
         else:
             gathered = everything_held(core, snapshot, progress)
-        found = attribute_one(core, output, gathered)
+        found = attribute_one(output, text, gathered)
         weights = _weights([found], gathered)
         return Attributed(
             ppm={key.hex(): ppm for key, ppm in weights.contributions},
@@ -183,29 +193,46 @@ def resolve(snapshot: Snapshot, request: UseRequest) -> Resolved:
 
 def use(core: NodeCore, request: UseRequest, progress: Progress = no_progress) -> Used:
     """Attributes an output and records its receipt, durable with its payloads."""
-    output_text(core, request.output)
+    text = output_text(core, request.output)
     with core.use_lock:
         before = earlier_use(core, request.key)
         if before is not None:
             return before
         with core.store.read() as snapshot:
             resolved = resolve(snapshot, request)
-            pending = not _all_final(snapshot, resolved)
-        if pending:
+            prepared = None
+            if all_final(snapshot, resolved):
+                prepared = _prepare(core, snapshot, resolved, request, text, progress)
+        if prepared is None:
             make_final(core, progress)
-        with core.store.read() as snapshot:
-            check_use(core, snapshot, resolved, request.fee_micro)
-            gathered = model_scope(core, snapshot, resolved.model, resolved.retrieved, progress)
-            found = attribute_one(core, request.output, gathered)
-            body, draft = receipt_draft(
-                core, snapshot, resolved, [found], gathered, request.fee_micro, request.key
-            )
-            note = earns_note(snapshot, core, body)
+            with core.store.read() as snapshot:
+                prepared = _prepare(core, snapshot, resolved, request, text, progress)
+        body, draft, note = prepared
         done = core.append([draft])[0]
     return shown_use(done.event_id, body, note, repeated=False)
 
 
-def _all_final(snapshot: Snapshot, resolved: Resolved) -> bool:
+def _prepare(
+    core: NodeCore,
+    snapshot: Snapshot,
+    resolved: Resolved,
+    request: UseRequest,
+    text: CanonText,
+    progress: Progress,
+) -> tuple[UseReceipt, Draft, tuple[str, str]]:
+    """The receipt of one use, checked against the rules, with what it earns."""
+    check_use(core, snapshot, resolved, request.fee_micro)
+    gathered = model_scope(core, snapshot, resolved.model, resolved.retrieved, progress)
+    found = attribute_one(request.output, text, gathered)
+    keys = (key_bytes(request.key),) if request.key is not None else ()
+    body, draft = receipt_draft(
+        core, snapshot, resolved, [found], gathered, request.fee_micro, keys
+    )
+    return body, draft, earns_note(snapshot, core, body)
+
+
+def all_final(snapshot: Snapshot, resolved: Resolved) -> bool:
+    """Whether every id that a use names is final."""
     state = snapshot.state
     return (
         views.model(state, resolved.model) is not None
@@ -218,6 +245,8 @@ def _all_final(snapshot: Snapshot, resolved: Resolved) -> bool:
 def check_use(core: NodeCore, snapshot: Snapshot, resolved: Resolved, fee_micro: int) -> None:
     """Refuses what the fold would void, without a fold: a use must cost little (C3)."""
     state = snapshot.state
+    if not 0 <= fee_micro <= MAX_AMOUNT_MICRO:
+        raise UsageError(f"a fee has 0 to {MAX_AMOUNT_MICRO:,} micro-credits, not {fee_micro}")
     if resolved.agent is not None and views.agent(state, resolved.agent) is None:
         raise Refused("the agent is not final yet", hint="close an epoch first", code="not_final")
     if resolved.grant is None:
@@ -277,21 +306,17 @@ def receipt_draft(
     outputs: Sequence[AttributedOutput],
     gathered: Gathered,
     fee_micro: int,
-    key: str | None,
+    keys: tuple[bytes, ...],
 ) -> tuple[UseReceipt, Draft]:
     """The receipt of one or many outputs, with its two payloads."""
     if not 0 < len(outputs) <= MAX_USES:
         raise UsageError(f"a receipt has 1 to {MAX_USES:,} uses")
     weights = _weights(outputs, gathered)
-    documents = []
-    for item in outputs:
-        cut = cut_document(item.data)
-        salt = secrets.token_bytes(SALT_BYTES)
-        documents.append(PayloadDocument(salt, cut.slices, cut.tokens))
+    documents = tuple(_document(item) for item in outputs)
     output_payload = encode_payload(CANON_VERSION, documents)
-    output_root = decode_payload(output_payload).commit
-    evidence = _evidence(snapshot, outputs, gathered)
-    commit = decode_payload(evidence).commit
+    output_root = Payload(CANON_VERSION, documents).commit
+    evidence = _evidence(core, snapshot, outputs, gathered)
+    commit = payload_commitment(evidence)
     body = UseReceipt(
         resolved.grant,
         resolved.model,
@@ -317,27 +342,54 @@ def receipt_draft(
         commit,
         len(evidence),
         tuple(small),
-        key_bytes(key) if key else None,
+        keys,
     )
     return body, draft
 
 
-def _evidence(snapshot: Snapshot, outputs: Sequence[AttributedOutput], gathered: Gathered) -> bytes:
+def _document(item: AttributedOutput) -> PayloadDocument:
+    """An output as a document under the output root, with its own salt."""
+    salt = secrets.token_bytes(SALT_BYTES)
+    slices = cut_text(item.data, item.text)
+    if slices is not None:
+        return PayloadDocument(salt, slices, len(item.text))
+    cut = cut_document(item.data)
+    return PayloadDocument(salt, cut.slices, cut.tokens)
+
+
+def _evidence(
+    core: NodeCore, snapshot: Snapshot, outputs: Sequence[AttributedOutput], gathered: Gathered
+) -> bytes:
     """One branch a contribution, with the proof of each of its spans."""
     proofs: dict[bytes, list[SpanProof]] = {}
-    payloads = {}
     for index, item in enumerate(outputs):
         for span in item.attribution.spans:
             named = span.contribution_id
-            if named not in payloads:
-                data = snapshot.payload(gathered.commits[named])
-                if data is None:
-                    raise Refused(f"the payload of {named.hex()[:12]} is no longer held")
-                payloads[named] = decode_payload(data)
-            proofs.setdefault(named, []).append(prove_span(span, payloads[named], index))
+            if named not in proofs:
+                _hold_payload(core, snapshot, gathered, named)
+                proofs[named] = []
+            proofs[named].append(prove_span(span, gathered.payloads[named], index))
     branches = [Branch(named, tuple(found)) for named, found in sorted(proofs.items())]
     salts = {branch.contribution_id: secrets.token_bytes(SALT_BYTES) for branch in branches}
     return encode_evidence(branches, salts)
+
+
+def _hold_payload(
+    core: NodeCore, snapshot: Snapshot, gathered: Gathered, contribution_id: bytes
+) -> None:
+    """Keeps the decoded payload with its scope; refuses one that was erased meanwhile."""
+    commit = gathered.commits[contribution_id]
+    if not snapshot.has_payload(commit):
+        core.scopes.clear()
+        raise Refused(
+            f"the payload of {contribution_id.hex()[:12]} was erased while it was in use",
+            hint="try again: the next use does without it",
+            code="no_payload",
+        )
+    if contribution_id not in gathered.payloads:
+        data = snapshot.payload(commit)
+        if data is not None:
+            gathered.payloads[contribution_id] = decode_payload(data)
 
 
 def key_bytes(key: str) -> bytes:

@@ -57,8 +57,8 @@ Header, kind, numbers and commitment take under 150 bytes.
 class Draft(msgspec.Struct, frozen=True, gc=False):
     """An event that is to be appended: everything but its sequence number.
 
-    `payloads` are small payloads (commitment, bytes) stored in the same transaction; `key` is the
-    caller's idempotency key, under which the event's place is remembered in it too.
+    `payloads` are small payloads (commitment, bytes) stored in the same transaction; `keys` are the
+    caller's idempotency keys, under which the event's place is remembered in it too.
     """
 
     kind: str
@@ -67,7 +67,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     commit: bytes | None = None
     payload_len: int = 0
     payloads: tuple[tuple[bytes, bytes], ...] = ()
-    key: bytes | None = None
+    keys: tuple[bytes, ...] = ()
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):
@@ -114,7 +114,7 @@ def encoded(drafts: Sequence[Draft]) -> list[Draft]:
                 draft.commit,
                 draft.payload_len,
                 draft.payloads,
-                draft.key,
+                draft.keys,
             )
         )
     return ready
@@ -257,7 +257,7 @@ class LogWriter:
                 for number, d in enumerate(drafts, seq)
             ]
             for number, draft in enumerate(drafts, seq):
-                if draft.payloads or draft.key is not None:
+                if draft.payloads or draft.keys:
                     self._put_beside(txn, number, draft)
             hashes = leaf_hashes(leaves)
             grown = logs.append_leaves(txn, self._number, record, leaves, hashes)
@@ -266,12 +266,12 @@ class LogWriter:
         return seq, hashes, grown.frontier
 
     def _put_beside(self, txn: Txn, seq: int, draft: Draft) -> None:
-        """What an event brings along: its payloads, and where its idempotency key finds it."""
+        """What an event brings along: its payloads, and where its idempotency keys find it."""
         for commit, data in draft.payloads:
             put_small_payload(txn, commit, data)
-        if draft.key is not None:
+        for key in draft.keys:
             place = self.log_id + seq.to_bytes(8, "big")
-            txn.put("facts", fact_key(IDEMPOTENCY_FACT, draft.key), place)
+            txn.put("facts", fact_key(IDEMPOTENCY_FACT, key), place)
 
     def _sign(self, meant: tuple[int, list[bytes], Frontier] | None) -> SignedHead:
         """Step 2: read back, hash again, sign, store the head, durable."""
