@@ -87,11 +87,15 @@ class NodeCore:
         self.ledger_id = self.genesis.ledger_id
 
     def close(self) -> None:
+        self.close_writer()
+        self.store.close()
+
+    def close_writer(self) -> None:
+        """Finishes what is queued; the next append begins with a new writer."""
         with self._lock:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
-        self.store.close()
 
     def key(self, role: str) -> SigningKey:
         """The secret key of a role, read from its file once."""

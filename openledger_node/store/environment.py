@@ -144,7 +144,7 @@ class Environment:
                 readonly=read_only,
                 metasync=True,
                 sync=True,
-                readahead=False,
+                readahead=True,
                 meminit=False,
             )
         try:
@@ -228,6 +228,12 @@ class Txn:
         with self.raw.cursor(db=self._dbs[name]) as cursor:
             for key, stored in cursor:
                 yield bytes(key), bytes(stored)
+
+    def keys(self, name: str) -> Iterator[bytes]:
+        """The keys alone, ascending."""
+        with self.raw.cursor(db=self._dbs[name]) as cursor:
+            for key in cursor.iternext(keys=True, values=False):
+                yield bytes(key)
 
     def last(self, name: str) -> tuple[bytes, bytes] | None:
         """The item with the greatest key."""

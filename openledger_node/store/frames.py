@@ -1,9 +1,8 @@
 """The framing of files that carry many things and must be checked to their last byte.
 
     file   = magic line, frame*, end frame
-    frame  = u32 big-endian length, canonical msgpack array of at most 8 MiB whose first item is its
-    word end    = ["end", number of frames before it, SHA-256 over every byte before the end frame's
-    length]
+    frame  = u32 big-endian length, canonical msgpack array of at most 8 MiB; item 0 is its word
+    end    = ["end", number of frames before it, SHA-256 over every byte before its own length]
 
 A file cut short, altered or continued is noticed before its end is believed.
 """
@@ -28,7 +27,7 @@ _LENGTH: Final = struct.Struct(">I")
 class FrameWriter:
     """Writes a framed file beside its place and renames it there when it is whole and durable."""
 
-    def __init__(self, path: Path, magic: bytes) -> None:
+    def __init__(self, path: Path, magic: bytes, *, mode: int = 0o666) -> None:
         if path.exists() or path.is_symlink():
             raise UsageError(f"{path} exists already", hint="name a new file")
         self.path = path
@@ -37,7 +36,8 @@ class FrameWriter:
         self._frames = 0
         self.size_bytes = 0
         try:
-            self._file: BinaryIO = self._partial.open("xb")
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+            self._file: BinaryIO = os.fdopen(os.open(self._partial, flags, mode), "wb")
         except FileExistsError:
             raise UsageError(
                 f"{self._partial} is left from a run that was cut off", hint="delete it"

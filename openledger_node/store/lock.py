@@ -1,7 +1,4 @@
-"""Who may replace the store's file: an open store shares a lock, `compact` takes it alone.
-
-Every open store shares a lock, `compact` and `restore` take it alone.
-"""
+"""Who may replace the store's file: every open store shares a lock, `compact` takes it alone."""
 
 from __future__ import annotations
 
@@ -33,8 +30,16 @@ class HomeLock:
         self._take(exclusive=False)
 
     def own(self) -> None:
-        """For replacing the file: nobody else may have the store open."""
-        self._take(exclusive=True)
+        """For replacing the file: nobody else may have the store open.
+
+        A lock that is shared becomes the only one, or stays shared when it cannot.
+        """
+        if self._descriptor is None:
+            self._take(exclusive=True)
+            return
+        if fcntl is not None and not _locked(self._descriptor, fcntl.LOCK_EX):
+            _locked(self._descriptor, fcntl.LOCK_SH)  # turning one into the other gives it up first
+            raise _busy(exclusive=True)
 
     def _take(self, *, exclusive: bool) -> None:
         if fcntl is None:
@@ -46,19 +51,15 @@ class HomeLock:
                 f"cannot open {self._path}: {error.strerror}",
                 hint="the home must be writable for this user",
             ) from None
-        mode = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
-        try:
-            fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
-        except OSError:
+        if not _locked(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH):
             os.close(descriptor)
-            raise StoreUnavailable(
-                "the store is in use by another process"
-                if exclusive
-                else "the store is being replaced by another process",
-                hint="try again when it has ended",
-                code="store_in_use",
-            ) from None
+            raise _busy(exclusive=exclusive)
         self._descriptor = descriptor
+
+    def share_again(self) -> None:
+        """After `own`: others may open the store."""
+        if fcntl is not None and self._descriptor is not None:
+            _locked(self._descriptor, fcntl.LOCK_SH)
 
     def release(self) -> None:
         if self._descriptor is not None:
@@ -78,3 +79,21 @@ def one_at_a_time(folder: Path, name: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int, mode: int) -> bool:
+    try:
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _busy(*, exclusive: bool) -> StoreUnavailable:
+    return StoreUnavailable(
+        "the store is in use by another process"
+        if exclusive
+        else "the store is being replaced by another process",
+        hint="try again when it has ended",
+        code="store_in_use",
+    )

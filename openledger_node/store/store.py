@@ -157,6 +157,22 @@ class Store:
             txn.put("meta", b"instance", nonce)
         identity.bind(self.home, nonce)
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While nobody else has the store open: for replacing its file."""
+        self._lock.own()
+        try:
+            yield
+        finally:
+            self._lock.share_again()
+
+    def bind_again(self) -> None:
+        """Makes the file as it lies there now the original: it was replaced on purpose."""
+        with self.environment.reading() as txn:
+            nonce = txn.get("meta", b"instance")
+        if nonce is not None:
+            identity.bind(self.home, nonce)
+
     def set_own_account(self, account_id: bytes, device: bytes) -> None:
         with self.environment.writing() as txn:
             txn.put("meta", b"account", account_id)
