@@ -132,13 +132,7 @@ class NodeCore:
         with self.store.read() as snapshot:
             log_id = snapshot.current_log
         if log_id is None or not self.store.is_original():
-            opened = open_log(
-                self.store, self.ledger_id, self.account_id, device, log_id, self.clock_ms()
-            )
-            if log_id is not None:
-                self.store.set_facts(COPY_FACT, [(b"", b"copy")])
-            self.store.rebind()
-            log_id = opened
+            log_id = self._begin_log(log_id)
         return LogWriter(
             self.store,
             log_id,
@@ -146,6 +140,30 @@ class NodeCore:
             flush_events=self.config.flush_events,
             flush_ms=self.config.flush_ms,
         )
+
+    def _begin_log(self, previous: bytes | None) -> bytes:
+        """Opens a new own log; after another one, this home counts as a copy (invariant 5)."""
+        device = self.key("device")
+        opened = open_log(
+            self.store, self.ledger_id, self.account_id, device, previous, self.clock_ms()
+        )
+        if previous is not None:
+            self.store.set_facts(COPY_FACT, [(b"", b"copy")])
+        self.store.rebind()
+        return opened
+
+    def leave_log(self) -> None:
+        """Goes on in a new log: elsewhere the current one has a history that is not in this home.
+
+        So it is after a rolled-back disk, which shows only when somebody holds a longer own log.
+        """
+        with self._lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            with self.store.read() as snapshot:
+                previous = snapshot.current_log
+            self._begin_log(previous)
 
     def draft(
         self, kind: str, body: Any, commit: bytes | None = None, payload_len: int = 0

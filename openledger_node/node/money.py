@@ -154,11 +154,11 @@ def _write_csv(out: Path, rows: Sequence[Payout], reference: str) -> None:
     writer.writerow(["redeem_id", "account_id", "account", "amount_micro", "reference"])
     for row in rows:
         cells = [row.redeem_id, row.account_id, row.account, str(row.amount_micro), reference]
-        writer.writerow([_harmless(cell) for cell in cells])
+        writer.writerow([harmless(cell) for cell in cells])
     out.write_text(text.getvalue(), encoding="utf-8")
 
 
-def _harmless(cell: str) -> str:
+def harmless(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula.
 
     Petnames and references are typed by people.

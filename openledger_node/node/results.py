@@ -192,6 +192,7 @@ class Attributed:
     model_id: str | None
     snapshot_epoch: int
     names: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()  # contributions of the scope whose text is not held here
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,7 @@ class Used:
     earns: str  # "credits", "units", or "nothing", with the reason in `note`
     note: str
     repeated: bool  # an idempotency key answered with the first result
+    missing: tuple[str, ...] = ()  # contributions of the scope whose text is not held here
 
 
 @dataclass(frozen=True, slots=True)

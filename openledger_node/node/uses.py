@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from openledger_node.attribution.canon import CANON_VERSION, CanonText, canonical_text
@@ -142,6 +142,7 @@ def attribute(
             model_id=model_id.hex() if model_id else None,
             snapshot_epoch=snapshot.last_epoch(),
             names=_titles(snapshot, weights),
+            missing=tuple(item.hex() for item in gathered.missing),
         )
 
 
@@ -207,9 +208,10 @@ def use(core: NodeCore, request: UseRequest, progress: Progress = no_progress) -
             make_final(core, progress)
             with core.store.read() as snapshot:
                 prepared = _prepare(core, snapshot, resolved, request, text, progress)
-        body, draft, note = prepared
+        body, draft, note, gathered = prepared
         done = core.append([draft])[0]
-    return shown_use(done.event_id, body, note, repeated=False)
+    shown = shown_use(done.event_id, body, note, repeated=False)
+    return replace(shown, missing=tuple(item.hex() for item in gathered.missing))
 
 
 def _prepare(
@@ -219,8 +221,8 @@ def _prepare(
     request: UseRequest,
     text: CanonText,
     progress: Progress,
-) -> tuple[UseReceipt, Draft, tuple[str, str]]:
-    """The receipt of one use, checked against the rules, with what it earns."""
+) -> tuple[UseReceipt, Draft, tuple[str, str], Gathered]:
+    """The receipt of one use, checked against the rules, with what it earns and its scope."""
     check_use(core, snapshot, resolved, request.fee_micro)
     gathered = model_scope(core, snapshot, resolved.model, resolved.retrieved, progress)
     found = attribute_one(request.output, text, gathered)
@@ -228,7 +230,7 @@ def _prepare(
     body, draft = receipt_draft(
         core, snapshot, resolved, [found], gathered, request.fee_micro, keys
     )
-    return body, draft, earns_note(snapshot, core, body)
+    return body, draft, earns_note(snapshot, core, body), gathered
 
 
 def all_final(snapshot: Snapshot, resolved: Resolved) -> bool:

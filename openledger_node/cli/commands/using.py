@@ -59,6 +59,7 @@ def _show_attributed(result: Attributed, output: bytes | None) -> None:
         f"{text.counted(result.tokens, 'token')}, {text.counted(len(result.spans), 'span')}, "
         f"method {result.method}, snapshot epoch {result.snapshot_epoch}"
     )
+    _show_missing(result.missing)
     if output is not None:
         text.say()
         show_spans(result, output)
@@ -152,6 +153,17 @@ def _show_used(result: Used) -> None:
     )
     text.say()
     _show_weights(result.ppm, result.unattributed_ppm, {})
+    _show_missing(result.missing)
+
+
+def _show_missing(missing: tuple[str, ...]) -> None:
+    """Says when attribution could not see a part of its scope."""
+    if missing:
+        text.say(
+            "not searched, for their text is not held here: "
+            f"{text.counted(len(missing), 'contribution')} "
+            f"({', '.join(text.short(item) for item in missing[:4])})"
+        )
 
 
 def _show_batch(result: UsedBatch) -> None:
