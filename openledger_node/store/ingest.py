@@ -38,11 +38,17 @@ class Ingested:
 
 
 def ingest(
-    store: Store, genesis: LogGenesis, head: SignedHead, chunks: Iterable[list[bytes]]
+    store: Store,
+    genesis: LogGenesis,
+    head: SignedHead,
+    chunks: Iterable[list[bytes]],
+    *,
+    adopt_own: bool = False,
 ) -> Ingested:
     """Stores the log that `head` covers; `chunks` are its leaves from the first on.
 
-    BadInput or VerificationFailed when it does not verify; nothing of it is stored then.
+    BadInput or VerificationFailed when it does not verify; nothing of it is stored then. With
+    `adopt_own` an own log may grow too: the caller then never appends to it again.
     """
     verified = verify_head(head, genesis)
     number, record = _record(store, genesis)
@@ -53,7 +59,7 @@ def ingest(
         return _fork(store, number, record, verified, common, differing, incoming)
     if head.size <= held:
         return Ingested(0, None)
-    if record.own:
+    if record.own and not adopt_own:
         raise Refused(
             "another copy of this home went on with its log",
             hint="use one of the two homes only; `oln check` shows which log this one writes",
@@ -183,10 +189,8 @@ class _Staging:
         self._hashes: list[bytes] = []
 
     def run(self) -> None:
-        from openledger_node.store.writer import prefix_frontier
-
         with self._store.environment.reading() as txn:
-            self._frontier = prefix_frontier(txn, self._number, self._start)
+            self._frontier = logs.frontier_at(txn, self._number, self._record, self._start)
             self._leaves = logs.read_leaves(txn, self._number, self._start, self._record.size)
         self._hashes = leaf_hashes(self._leaves)
         for leaves, hashes in self._incoming:

@@ -167,6 +167,57 @@ def read_tail(txn: Txn, number: int, start: int, stop: int) -> list[bytes]:
     return leaves
 
 
+def stored_hashes(txn: Txn, number: int, start: int, stop: int) -> list[bytes]:
+    """The leaf hashes of [start, stop) as the leaves lie in the store, segment by segment.
+
+    For comparing with what was meant: the hashes say more than the seals, which are not looked at.
+    """
+    hashes: list[bytes] = []
+    size = read_record(txn, number).size
+    sealed = size // SEGMENT_LEAVES * SEGMENT_LEAVES
+    position = start
+    while position < min(stop, sealed):
+        segment = position // SEGMENT_LEAVES
+        first = segment * SEGMENT_LEAVES
+        until = min(stop, first + SEGMENT_LEAVES)
+        value = txn.unchecked("segments", segment_key(number, segment))
+        held = unpack_segment(value) if value is not None else []
+        hashes += leaf_hashes(held[position - first : until - first])
+        position = until
+    if position < stop:
+        hashes += leaf_hashes(read_tail(txn, number, position, stop))
+    return hashes
+
+
+def frontier_at(txn: Txn, number: int, record: LogRecord, size: int) -> Frontier:
+    """The frontier of a log's first `size` leaves, at most `record.size`.
+
+    The subtrees that both sizes have are the record's; the smaller ones come from the spine and
+    from the leaves past its last segment.
+    """
+    differing_bits = (record.size ^ size).bit_length()
+    shared = size >> differing_bits << differing_bits
+    frontier = Frontier(shared, record.nodes[: shared.bit_count()])
+    whole = size // SEGMENT_LEAVES * SEGMENT_LEAVES
+    if shared < whole:
+        first = shared // SEGMENT_LEAVES
+        roots = read_spine(txn, number, first, whole // SEGMENT_LEAVES - first)
+        frontier = frontier.extend_subtrees(SEGMENT_LEVEL, roots)
+    return frontier.extend(leaf_hashes(read_leaves(txn, number, frontier.size, size)))
+
+
+def read_spine(txn: Txn, number: int, first: int, count: int) -> list[bytes]:
+    """The roots of `count` segments."""
+    roots: list[bytes] = []
+    for key, root in txn.scan("spine", number_key(number), segment_key(number, first)):
+        if len(roots) == count or key != segment_key(number, first + len(roots)):
+            break
+        roots.append(root)
+    if len(roots) != count:
+        raise StoreDamaged("a segment's root is missing", hint="run `oln check --repair`")
+    return roots
+
+
 def append_leaves(
     txn: Txn, number: int, record: LogRecord, leaves: Sequence[bytes], hashes: Sequence[bytes]
 ) -> LogRecord:

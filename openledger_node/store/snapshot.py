@@ -32,7 +32,7 @@ from openledger_node.ledger.merkle import (
 from openledger_node.ledger.votes import WitnessState
 from openledger_node.store import logs
 from openledger_node.store.environment import Txn
-from openledger_node.store.logs import SEGMENT_LEVEL, LogRecord, decode_record, number_key
+from openledger_node.store.logs import SEGMENT_LEVEL, LogRecord, decode_record
 
 ID_PREFIX_BYTES: Final = 8
 _NUMBER_BYTES: Final = 4
@@ -172,7 +172,7 @@ class Snapshot:
         def source(level: int, index: int) -> bytes:
             if level >= SEGMENT_LEVEL:
                 width = 1 << (level - SEGMENT_LEVEL)
-                return root_of_hashes(self._spine(number, index * width, width))
+                return root_of_hashes(logs.read_spine(self._txn, number, index * width, width))
             first = index << level
             segment = first // SEGMENT_LEAVES
             if segment not in held:
@@ -184,17 +184,6 @@ class Snapshot:
             return root_of_hashes(held[segment][offset : offset + (1 << level)])
 
         return source
-
-    def _spine(self, number: int, first: int, count: int) -> list[bytes]:
-        start = logs.segment_key(number, first)
-        roots: list[bytes] = []
-        for key, root in self._txn.scan("spine", number_key(number), start):
-            if len(roots) == count or key != logs.segment_key(number, first + len(roots)):
-                break
-            roots.append(root)
-        if len(roots) != count:
-            raise StoreDamaged("a segment's root is missing", hint="run `oln check --repair`")
-        return roots
 
     def root_at(self, log_id: bytes, size: int) -> bytes:
         """The root over the first `size` leaves."""

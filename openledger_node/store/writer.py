@@ -5,8 +5,7 @@ one explicit batch. It is
 
  1. one transaction that appends the leaves after the log's last, durable (invariant 4);
  2. a second one, under the same lock across processes, that reads the leaves back, hashes them
- again, holds them to what was
-    meant, signs the log's root, and stores the head, durable;
+    again, holds them to what was meant, signs the log's root, and stores the head, durable;
  3. the acknowledgement.
 
 Several processes may append to one log: both steps begin from the record as it is in the store. A
@@ -22,7 +21,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 
@@ -31,7 +30,6 @@ from openledger_node.ledger.errors import BadInput, Refused, StoreDamaged
 from openledger_node.ledger.events import (
     EVENT_VERSION,
     MAX_LEAF_BYTES,
-    SEGMENT_LEAVES,
     event_id_of,
 )
 from openledger_node.ledger.heads import SignedHead, sign_head
@@ -47,11 +45,9 @@ MAX_QUEUED_BATCHES: Final = 65_536
 IDEMPOTENCY_FACT: Final = "key"
 """Local facts of this name: an idempotency key -> log id and sequence number of its event."""
 
-LEAF_OVERHEAD_BYTES: Final = 256
-"""What a leaf may have besides its body.
-
-Header, kind, numbers and commitment take under 150 bytes.
-"""
+LEAF_BEGINNING_BYTES: Final = 11
+"""What a leaf may have before its kind: an array's header, the version, a seq of up to 9 bytes."""
+_LEAF_BEGINNING: Final = b"\x97" + encode(EVENT_VERSION)
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
@@ -87,37 +83,37 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
         ]
 
 
-_Batch = tuple[list[Draft], "Future[Appended]"]
+class _Batch(NamedTuple):
+    drafts: Sequence[Draft]
+    endings: list[bytes]
+    done: Future[Appended]
 
 
-def encoded(drafts: Sequence[Draft]) -> list[Draft]:
-    """The drafts with their bodies in final bytes.
+class _Written(NamedTuple):
+    """What step 1 meant to write: held to the store before step 2 signs it."""
 
-    BadInput when one does not encode or is too long.
+    first_seq: int
+    hashes: list[bytes]
+    before: Frontier
+    after: Frontier
+
+
+def leaf_endings(drafts: Sequence[Draft]) -> list[bytes]:
+    """Each draft's leaf from its kind on: all but the array's header, the version and the seq.
+
+    BadInput when a draft does not encode or is too long for a leaf.
     """
-    ready = []
-    for draft in drafts:
-        try:
-            body = encode(draft.body)
-        except (TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-            raise BadInput(f"the event cannot be encoded: {error}") from None
-        if len(body) > MAX_LEAF_BYTES - LEAF_OVERHEAD_BYTES:
-            raise BadInput(
-                f"the event's body has {len(body):,} bytes; a leaf may have {MAX_LEAF_BYTES:,}",
-                hint="put long content into the payload",
-            )
-        ready.append(
-            Draft(
-                draft.kind,
-                msgspec.Raw(body),
-                draft.time_ms,
-                draft.commit,
-                draft.payload_len,
-                draft.payloads,
-                draft.keys,
-            )
+    try:
+        endings = [encode((d.kind, d.time_ms, d.body, d.commit, d.payload_len))[1:] for d in drafts]
+    except (TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise BadInput(f"the event cannot be encoded: {error}") from None
+    longest = max(map(len, endings))
+    if longest > MAX_LEAF_BYTES - LEAF_BEGINNING_BYTES:
+        raise BadInput(
+            f"the event has {longest:,} bytes; a leaf may have {MAX_LEAF_BYTES:,}",
+            hint="put long content into the payload",
         )
-    return ready
+    return endings
 
 
 def ignore_commit_point(name: str) -> None:
@@ -148,7 +144,6 @@ class LogWriter:
         self._lock = threading.Lock()
         self._closed = False
         self.signs = 0
-        self._signed = Frontier()  # what the newest head of this process covers
         with store.environment.reading() as txn:
             number = logs.log_number(txn, log_id)
             if number is None:
@@ -190,7 +185,7 @@ class LogWriter:
                 f"a batch may have {MAX_BATCH_EVENTS:,} events, this one has {len(drafts):,}",
                 hint="append it in portions",
             )
-        ready = encoded(drafts)
+        endings = leaf_endings(drafts)
         done: Future[Appended] = Future()
         with self._lock:
             if self._closed:
@@ -198,7 +193,7 @@ class LogWriter:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="oln-writer", daemon=True)
                 self._thread.start()
-            self._queue.put((ready, done))
+            self._queue.put(_Batch(drafts, endings, done))
         return done.result()
 
     def sign_pending(self) -> SignedHead | None:
@@ -212,7 +207,7 @@ class LogWriter:
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
             batches = [first]
-            count = len(first[0])
+            count = len(first.drafts)
             ended = False
             while count < self._flush_events:
                 try:
@@ -223,7 +218,7 @@ class LogWriter:
                     ended = True
                     break
                 batches.append(more)
-                count += len(more[0])
+                count += len(more.drafts)
             self._flush(batches)
             if ended:
                 return
@@ -231,31 +226,33 @@ class LogWriter:
     def _flush(self, batches: list[_Batch]) -> None:
         """One flush; every caller gets its answer or its error."""
         try:
-            first_seq, hashes, frontier = self._append(batches)
-            head = self._sign((first_seq, hashes, frontier))
+            written = self._append(batches)
+            head = self._sign(written)
             position = 0
-            for drafts, done in batches:
-                part = hashes[position : position + len(drafts)]
-                done.set_result(Appended(self.log_id, first_seq + position, part, head))
-                position += len(drafts)
+            for batch in batches:
+                part = written.hashes[position : position + len(batch.drafts)]
+                place = written.first_seq + position
+                batch.done.set_result(Appended(self.log_id, place, part, head))
+                position += len(batch.drafts)
         except BaseException as error:
-            for _, done in batches:
-                if not done.done():
-                    done.set_exception(error)
+            for batch in batches:
+                if not batch.done.done():
+                    batch.done.set_exception(error)
             if not isinstance(error, Exception):
                 raise
 
-    def _append(self, batches: list[_Batch]) -> tuple[int, list[bytes], Frontier]:
-        """Step 1: the leaves, durable. Their first seq, hashes, and the frontier after them."""
-        drafts = [draft for batch, _ in batches for draft in batch]
-        incoming = sum([len(draft.body) + LEAF_OVERHEAD_BYTES for draft in drafts])
+    def _append(self, batches: list[_Batch]) -> _Written:
+        """Step 1: the leaves, durable."""
+        endings = [ending for batch in batches for ending in batch.endings]
+        incoming = sum(map(len, endings)) + LEAF_BEGINNING_BYTES * len(endings)
         with self._store.environment.writing(incoming) as txn:
             record = logs.read_record(txn, self._number)
             seq = record.size
             leaves = [
-                encode((EVENT_VERSION, number, d.kind, d.time_ms, d.body, d.commit, d.payload_len))
-                for number, d in enumerate(drafts, seq)
+                _LEAF_BEGINNING + encode(number) + ending
+                for number, ending in enumerate(endings, seq)
             ]
+            drafts = [draft for batch in batches for draft in batch.drafts]
             for number, draft in enumerate(drafts, seq):
                 if draft.payloads or draft.keys:
                     self._put_beside(txn, number, draft)
@@ -263,7 +260,7 @@ class LogWriter:
             grown = logs.append_leaves(txn, self._number, record, leaves, hashes)
             self._commit_point("before append commit")
         self._commit_point("after append commit")
-        return seq, hashes, grown.frontier
+        return _Written(seq, hashes, record.frontier, grown.frontier)
 
     def _put_beside(self, txn: Txn, seq: int, draft: Draft) -> None:
         """What an event brings along: its payloads, and where its idempotency keys find it."""
@@ -273,44 +270,37 @@ class LogWriter:
             place = self.log_id + seq.to_bytes(8, "big")
             txn.put("facts", fact_key(IDEMPOTENCY_FACT, key), place)
 
-    def _sign(self, meant: tuple[int, list[bytes], Frontier] | None) -> SignedHead:
+    def _sign(self, written: _Written | None) -> SignedHead:
         """Step 2: read back, hash again, sign, store the head, durable."""
         with self._store.environment.writing() as txn:
             record = logs.read_record(txn, self._number)
             if record.head is not None and record.head.size == record.size:
                 return record.head  # another process signed over these leaves already
-            self._hold_to_store(txn, record, meant)
+            self._hold_to_store(txn, record, written)
             head = sign_head(self._key, self._genesis, record.size, record.frontier.root()).signed
             self.signs += 1
-            self._signed = record.frontier
             record.head = head
             logs.write_record(txn, self._number, record)
             self._commit_point("before head commit")
         self._commit_point("after head commit")
         return head
 
-    def _hold_to_store(
-        self,
-        txn: Txn,
-        record: logs.LogRecord,
-        meant: tuple[int, list[bytes], Frontier] | None,
-    ) -> None:
+    def _hold_to_store(self, txn: Txn, record: logs.LogRecord, written: _Written | None) -> None:
         """Stops the process when what is stored is not what was meant, or forgets a signed head."""
         first = record.head.size if record.head else 0
-        base = self._signed
-        if record.head is not None and (base.size, base.root()) != (first, record.head.root):
-            base = prefix_frontier(txn, self._number, first)
-            if base.root() != record.head.root:
-                raise _would_fork("the stored events do not have the root that was signed before")
-        read_back = leaf_hashes(logs.read_leaves(txn, self._number, first, record.size))
-        if meant is not None:
-            first_seq, hashes, frontier = meant
-            start = first_seq - first
-            if read_back[start : start + len(hashes)] != hashes:
+        if first > record.size:
+            raise _would_fork("the store has fewer events than were signed before")
+        base = logs.frontier_at(txn, self._number, record, first)
+        if record.head is not None and base.root() != record.head.root:
+            raise _would_fork("the stored events do not have the root that was signed before")
+        read_back = logs.stored_hashes(txn, self._number, first, record.size)
+        if written is not None:
+            start = written.first_seq - first
+            if read_back[start : start + len(written.hashes)] != written.hashes:
                 raise _would_fork("the events read back are not those that were written")
-            if first_seq + len(hashes) == record.size and frontier != record.frontier:
-                raise _would_fork("the log's stored nodes are not those that were written")
-            if start == 0 and first_seq + len(hashes) == record.size:
+            if start == 0 and len(read_back) == len(written.hashes):
+                if (written.before, written.after) != (base, record.frontier):
+                    raise _would_fork("the log's stored nodes are not those that were written")
                 return
         if base.extend(read_back) != record.frontier:
             raise _would_fork("the log's stored nodes do not fit its events")
@@ -322,18 +312,3 @@ def _would_fork(reason: str) -> StoreDamaged:
         hint="run `oln check`; signing it could make a log with two histories",
         code="would_fork",
     )
-
-
-def prefix_frontier(txn: Txn, number: int, size: int) -> Frontier:
-    """The frontier of a log's first `size` leaves, from the spine and one segment's leaves."""
-    whole = size // SEGMENT_LEAVES
-    roots = [
-        root
-        for _, root in zip(
-            range(whole),
-            (root for _, root in txn.scan("spine", logs.number_key(number))),
-            strict=False,
-        )
-    ]
-    frontier = Frontier().extend_subtrees(logs.SEGMENT_LEVEL, roots)
-    return frontier.extend(leaf_hashes(logs.read_leaves(txn, number, whole * SEGMENT_LEAVES, size)))
