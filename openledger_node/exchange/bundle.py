@@ -8,11 +8,14 @@
 
 Handing over a file is deliberate, so its payloads need not be final yet. Import verifies as if a
 stranger had sent it: each log by its own leaves and head, each payload by its commitment; what does
-not verify is refused by name and the rest is kept.
+not verify is refused by name and the rest is kept. Erasures that come along are honoured, and what
+was erased here stays so. A bundle that holds more of the own log than this home, or another history
+of it, shows that the home went back in time or was copied: it goes on in a new log.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -21,13 +24,14 @@ import msgspec
 
 from openledger_node.credit import views
 from openledger_node.ledger.encoding import encode
-from openledger_node.ledger.errors import BadInput, OlnError, Refused
+from openledger_node.ledger.errors import BadInput, OlnError, Refused, StoreUnavailable
 from openledger_node.ledger.events import parse_log_open
 from openledger_node.ledger.genesis import parse_genesis
 from openledger_node.ledger.heads import SignedHead
-from openledger_node.ledger.payload import MAX_PAYLOAD_BYTES, decode_payload
+from openledger_node.ledger.payload import MAX_PAYLOAD_BYTES, payload_commitment
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.epochs import catch_up
+from openledger_node.node.erasing import honour_erasures
 from openledger_node.node.pending import pending_view
 from openledger_node.node.reading import events_of
 from openledger_node.node.results import BundleMoved, Refusal
@@ -40,6 +44,9 @@ CHUNK_BYTES: Final = 2**20
 CHUNK_LEAVES: Final = 256
 MAX_LOGS: Final = 1_000_000
 MAX_REFUSALS_LISTED: Final = 1_000
+
+_ERASURE: Final = b"data.erase"
+_KIND_WINDOW_BYTES: Final = 32
 
 _head_decoder = msgspec.msgpack.Decoder(SignedHead)
 
@@ -127,14 +134,18 @@ def import_bundle(core: NodeCore, path: Path, *, progress: Progress = no_progres
     def seen(done: int, total: int) -> None:
         progress(done, total, "bytes")
 
-    frames = read_frames(path, MAGIC, "a bundle of this version", seen)
-    fault: OlnError | None = None
+    stream = _Stream(read_frames(path, MAGIC, "a bundle of this version", seen))
+    fault: BadInput | None = None
     try:
-        importer.run(frames)
+        importer.run(stream)
     except BadInput as error:
         fault = error
         importer.refuse(str(path), error.message)
+    if importer.own_log_elsewhere:
+        core.leave_log()
     epochs = catch_up(core, progress=progress)
+    if importer.erasures:
+        honour_erasures(core)
     if fault is not None and not importer.logs:
         raise fault
     return BundleMoved(
@@ -155,17 +166,20 @@ class _Importer:
         self.core = core
         self.events = self.logs = self.payloads = 0
         self.refused: list[Refusal] = []
+        self.erasures = False
+        self.own_log_elsewhere = False
         self._commits: set[bytes] | None = None
+        with core.store.read() as snapshot:
+            self._own_log = snapshot.current_log
 
     def refuse(self, what: str, reason: str) -> None:
         if len(self.refused) < MAX_REFUSALS_LISTED:
             self.refused.append(Refusal(what, reason))
 
-    def run(self, frames: Iterator[list[Any]]) -> None:
-        stream = _Peekable(frames)
+    def run(self, stream: _Stream) -> None:
         first = stream.take()
         if first is None or first[0] != "ledger" or len(first) != 2:
-            raise BadInput("the bundle does not begin with its ledger")
+            raise stream.fault or BadInput("the bundle does not begin with its ledger")
         genesis = parse_genesis(_bytes(first[1]))
         if genesis.ledger_id != self.core.ledger_id:
             raise Refused(
@@ -181,106 +195,130 @@ class _Importer:
                 self._payload(_bytes(frame[1]), frame[2], stream)
             else:
                 raise BadInput(f"the bundle holds a frame {str(frame[0])[:32]!r} out of place")
+        if stream.fault is not None:
+            raise stream.fault
 
-    def _log(self, raw_head: Any, stream: _Peekable) -> None:
+    def _log(self, raw_head: Any, stream: _Stream) -> None:
         try:
             head = _head_decoder.decode(encode(raw_head))
         except msgspec.DecodeError as error:
             raise BadInput(f"the bundle holds a malformed head: {error}") from None
         name = f"log {head.log_id.hex()[:12]}"
-        chunks = _leaves(stream)
         try:
-            first = next(chunks, [])
-            if not first:
-                raise BadInput("it has no leaves")
-            genesis = parse_log_open(first[0])
-            if genesis.ledger_id != self.core.ledger_id:
-                raise BadInput("it belongs to another ledger")
-            result = ingest(self.core.store, genesis, head, _chain(first, chunks))
-            self.events += result.added
-            self.logs += 1
-            if result.fork is not None:
-                self.refuse(name, "it forks from the history held here; the proof is kept")
-        except (BadInput, OlnError) as error:
-            if error.exit_status not in (1, 3) or error.code == "store_full":
+            self._take_log(head, name, self._watched(_leaves(stream)))
+        except OlnError as error:
+            if error.exit_status not in (1, 3) or isinstance(error, StoreUnavailable):
                 raise
             self.refuse(name, error.message)
         finally:
-            for _ in chunks:
-                continue
+            stream.skip("leaves")
 
-    def _payload(self, commit: bytes, size_bytes: Any, stream: _Peekable) -> None:
-        name = f"payload {commit.hex()[:12]}"
-        if type(size_bytes) is not int or not 0 < size_bytes <= MAX_PAYLOAD_BYTES:
-            raise BadInput(f"{name} states an impossible size")
-        parts = []
-        held = 0
-        while (frame := stream.peek()) is not None and frame[0] == "part":
-            part = _bytes(stream.take_known()[1])
-            held += len(part)
-            if held > size_bytes:
-                raise BadInput(f"{name} is longer than it states")
-            parts.append(part)
-        data = b"".join(parts)
+    def _take_log(self, head: SignedHead, name: str, chunks: Iterator[list[bytes]]) -> None:
+        first = next(chunks, [])
+        if not first:
+            raise BadInput("it has no leaves")
+        genesis = parse_log_open(first[0])
+        if genesis.ledger_id != self.core.ledger_id:
+            raise BadInput("it belongs to another ledger")
+        result = ingest(
+            self.core.store, genesis, head, itertools.chain((first,), chunks), adopt_own=True
+        )
+        self.events += result.added
+        self.logs += 1
+        if head.log_id == self._own_log and (result.added or result.fork is not None):
+            self.own_log_elsewhere = True
+        if result.fork is not None:
+            self.refuse(name, "it forks from the history held here; the proof is kept")
+
+    def _watched(self, chunks: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
+        """The chunks as they are; notes whether erasures are among them."""
+        for chunk in chunks:
+            self.erasures |= any(_ERASURE in leaf[:_KIND_WINDOW_BYTES] for leaf in chunk)
+            yield chunk
+
+    def _payload(self, commit: bytes, size_bytes: Any, stream: _Stream) -> None:
         try:
-            fits = decode_payload(data).commit == commit
+            data = _joined(size_bytes, stream)
+            self._check_payload(commit, data)
         except BadInput as error:
-            self.refuse(name, error.message)
+            self.refuse(f"payload {commit.hex()[:12]}", error.message)
             return
-        if not fits:
-            self.refuse(name, "its bytes do not match its commitment")
-            return
-        if self._commits is None:
-            with self.core.store.read() as snapshot:
-                self._commits = set(committed(snapshot).values())
-        if commit not in self._commits:
-            self.refuse(name, "no event held here commits to it")
-            return
+        finally:
+            stream.skip("part")
         self.core.store.put_payload(commit, data)
         self.payloads += 1
 
+    def _check_payload(self, commit: bytes, data: bytes) -> None:
+        """BadInput when it is not the payload of an event held here, or was erased."""
+        if payload_commitment(data) != commit:
+            raise BadInput("its bytes do not match its commitment")
+        with self.core.store.read() as snapshot:
+            if self._commits is None:
+                self._commits = set(committed(snapshot).values())
+            if snapshot.is_erased(commit):
+                raise BadInput("it was erased here")
+        if commit not in self._commits:
+            raise BadInput("no event held here commits to it")
 
-class _Peekable:
-    """Frames with one frame of look-ahead."""
+
+def _joined(size_bytes: Any, stream: _Stream) -> bytes:
+    """A payload from its parts, of exactly the size that it states."""
+    if type(size_bytes) is not int or not 0 < size_bytes <= MAX_PAYLOAD_BYTES:
+        raise BadInput("it states an impossible size")
+    parts: list[bytes] = []
+    held = 0
+    while (frame := stream.take("part")) is not None:
+        if len(frame) != 2:
+            raise BadInput("it has a malformed part")
+        parts.append(_bytes(frame[1]))
+        held += len(parts[-1])
+        if held > size_bytes:
+            raise BadInput("it is longer than it states")
+    if held < size_bytes:
+        raise BadInput("it is shorter than it states")
+    return b"".join(parts)
+
+
+class _Stream:
+    """Frames with one frame of look-ahead. It ends where the file is at fault, and says why."""
 
     def __init__(self, frames: Iterator[list[Any]]) -> None:
         self._frames = frames
         self._next: list[Any] | None = None
+        self.fault: BadInput | None = None
 
-    def peek(self) -> list[Any] | None:
-        if self._next is None:
-            self._next = next(self._frames, None)
-            if self._next is not None and (not self._next or type(self._next[0]) is not str):
-                raise BadInput("the bundle holds a frame without a word")
+    def _peek(self) -> list[Any] | None:
+        if self._next is None and self.fault is None:
+            try:
+                self._next = next(self._frames, None)
+                if self._next is not None and (not self._next or type(self._next[0]) is not str):
+                    raise BadInput("the bundle holds a frame without a word")
+            except BadInput as error:
+                self._next, self.fault = None, error
         return self._next
 
-    def take(self) -> list[Any] | None:
-        frame = self.peek()
+    def take(self, word: str | None = None) -> list[Any] | None:
+        """The next frame, where it has this word; None at the end."""
+        frame = self._peek()
+        if frame is not None and word is not None and frame[0] != word:
+            return None
         self._next = None
         return frame
 
-    def take_known(self) -> list[Any]:
-        frame = self.take()
-        if frame is None or len(frame) != 2:
-            raise BadInput("the bundle holds a malformed part")
-        return frame
+    def skip(self, word: str) -> None:
+        while self.take(word) is not None:
+            continue
 
 
-def _leaves(stream: _Peekable) -> Iterator[list[bytes]]:
+def _leaves(stream: _Stream) -> Iterator[list[bytes]]:
     """The leaves of one log, chunk by chunk, in order without a gap."""
     expected = 0
-    while (frame := stream.peek()) is not None and frame[0] == "leaves":
-        stream.take()
+    while (frame := stream.take("leaves")) is not None:
         if len(frame) != 3 or frame[1] != expected or type(frame[2]) is not list:
-            raise BadInput("the leaves of a log are not in order")
+            raise BadInput("its leaves are not in order")
         leaves = [_bytes(leaf) for leaf in frame[2]]
         expected += len(leaves)
         yield leaves
-
-
-def _chain(first: list[bytes], rest: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
-    yield first
-    yield from rest
 
 
 def _bytes(value: Any) -> bytes:

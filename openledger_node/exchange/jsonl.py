@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -20,6 +21,7 @@ from openledger_node.ledger.errors import BadInput, StoreUnavailable, UsageError
 from openledger_node.ledger.events import event_ids
 from openledger_node.ledger.kinds import BODY_TYPES
 from openledger_node.node.core import NodeCore, Progress, no_progress
+from openledger_node.node.money import harmless
 from openledger_node.node.reading import Located, shown, shown_body, well_formed
 from openledger_node.node.results import BulkMoved, Refusal, as_json
 from openledger_node.store.snapshot import Snapshot
@@ -30,6 +32,7 @@ MAX_REFUSALS_LISTED: Final = 1_000
 BATCH_EVENTS: Final = 16_384
 FORMATS: Final = ("jsonl", "csv")
 _OWN_KINDS: Final = frozenset(("log.open", "log.fork"))
+"""Kinds that a node writes by itself or not at all; those of witnesses as well."""
 
 
 def import_events(core: NodeCore, file: Path, *, progress: Progress = no_progress) -> BulkMoved:
@@ -69,27 +72,31 @@ def _drafts(
         try:
             yield _draft(core, line)
         except BadInput as error:
-            refused.append(Refusal(f"line {number}", error.message))
+            if len(refused) < MAX_REFUSALS_LISTED:
+                refused.append(Refusal(f"line {number}", error.message))
 
 
 def _lines(file: Path) -> Iterator[bytes]:
+    """The lines of a file; of one that is too long, its beginning."""
     try:
         with file.open("rb") as opened:
             while line := opened.readline(MAX_LINE_BYTES + 1):
-                if len(line) > MAX_LINE_BYTES:
-                    raise BadInput(f"{file} has a line of more than {MAX_LINE_BYTES:,} bytes")
                 yield line
+                while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
+                    line = opened.readline(MAX_LINE_BYTES + 1)
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}", code="bad_file") from None
 
 
 def _draft(core: NodeCore, line: bytes) -> Draft:
+    if len(line) > MAX_LINE_BYTES:
+        raise BadInput(f"it has more than {MAX_LINE_BYTES:,} bytes")
     try:
         document = json.loads(line)
         kind, body = document["kind"], document["body"]
     except (ValueError, RecursionError, KeyError, TypeError):
         raise BadInput("it is no JSON object with kind and body") from None
-    if kind not in BODY_TYPES or kind.startswith("witness.") or kind in _OWN_KINDS:
+    if not isinstance(kind, str) or kind not in BODY_TYPES or not _imported(kind):
         raise BadInput(f"events of kind {str(kind)[:64]!r} are not imported")
     shape = BODY_TYPES[kind]
     if not isinstance(body, dict):
@@ -104,17 +111,38 @@ def _draft(core: NodeCore, line: bytes) -> Draft:
     return core.draft(kind, typed)
 
 
+def _imported(kind: str) -> bool:
+    return kind not in _OWN_KINDS and not kind.startswith("witness.")
+
+
 def _with_bytes(shape: type[Any], items: list[Any], kind: str) -> Any:
     """The body with hex text where its shape wants bytes."""
-    readings = [[_unhex(item) for item in items]]
-    # A title may look like an id: then one field stays the text that it is.
-    readings += [[*readings[0][:i], item, *readings[0][i + 1 :]] for i, item in enumerate(items)]
-    for reading in readings:
+    try:
+        return msgspec.convert([_unhex(item) for item in items], shape, builtin_types=(bytes,))
+    except (msgspec.ValidationError, RecursionError):
+        # A text may look like an id: then each field is read by its own type.
+        reading = [
+            _field(item, field.type, f"{kind}: {field.name}")
+            for item, field in zip(items, msgspec.structs.fields(shape), strict=True)
+        ]
+    try:
+        return msgspec.convert(reading, shape, builtin_types=(bytes,))
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise BadInput(f"the body of {kind} does not have its shape: {error}") from None
+
+
+def _field(value: Any, wanted: Any, name: str) -> Any:
+    """A field as it stands where its type takes it so, else with its hex text as bytes."""
+    try:
+        msgspec.convert(value, wanted, builtin_types=(bytes,))
+    except (msgspec.ValidationError, RecursionError):
         try:
-            return msgspec.convert(reading, shape, builtin_types=(bytes,))
-        except msgspec.ValidationError:
-            continue
-    raise BadInput(f"the body of {kind} does not have its shape")
+            unhexed = _unhex(value)
+            msgspec.convert(unhexed, wanted, builtin_types=(bytes,))
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise BadInput(f"the body of {name} does not fit: {error}") from None
+        return unhexed
+    return value
 
 
 def _unhex(value: Any) -> Any:
@@ -138,19 +166,33 @@ def export_events(
     events = 0
     with core.store.read() as snapshot:
         total = sum(log.head.size for log in snapshot.logs() if log.head)
-        try:
-            with file.open("x", encoding="utf-8", newline="") as out:
-                write = _writer(out, format)
-                for found in _all(snapshot):
-                    write(snapshot, found)
-                    events += 1
-                    if events % 1_000 == 0:
-                        progress(events, total, "events")
-        except FileExistsError:
-            raise UsageError(f"{file} exists already", hint="name a new file") from None
-        except OSError as error:
-            raise StoreUnavailable(f"cannot write {file}: {error.strerror}") from None
+        with _new_file(file) as out:
+            write = _writer(out, format)
+            for found in _all(snapshot):
+                write(snapshot, found)
+                events += 1
+                if events % 1_000 == 0:
+                    progress(events, total, "events")
     return BulkMoved(str(file), events, (), "")
+
+
+@contextmanager
+def _new_file(file: Path) -> Iterator[TextIO]:
+    """A new text file, taken away again when writing it fails."""
+    try:
+        out = file.open("x", encoding="utf-8", newline="")
+    except FileExistsError:
+        raise UsageError(f"{file} exists already", hint="name a new file") from None
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror}", code="bad_file") from None
+    try:
+        with out:
+            yield out
+    except BaseException as error:
+        file.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise StoreUnavailable(f"cannot write {file}: {error.strerror}") from None
+        raise
 
 
 def _all(snapshot: Snapshot) -> Iterator[Located]:
@@ -185,7 +227,7 @@ def _writer(out: TextIO, format: str) -> Any:
                 found.log.log_id.hex(),
                 found.log.genesis.account_id.hex(),
                 found.seq,
-                found.event.kind,
+                harmless(found.event.kind),
                 found.event.time_ms,
                 body,
             ]
