@@ -50,12 +50,13 @@ def open_home(
     *,
     passphrase: bytes | None = None,
     clock_ms: Callable[[], int] = system_clock_ms,
+    catch_up: bool = True,
 ) -> Home:
-    """Opens an existing home."""
+    """Opens an existing home. Without `catch_up` it folds nothing new: for looking at damage."""
     place = default_home() if path is None else Path(path)
     opened = core.open_core(place, passphrase=passphrase, clock_ms=clock_ms)
     try:
-        return Home(opened)
+        return Home(opened, catch_up=catch_up)
     except BaseException:
         opened.close()
         raise
@@ -112,9 +113,10 @@ def verify_file(file: Path, genesis_file: Path | None = None) -> r.Verified:
 class Home:
     """An open home: use it in a `with` statement, or `close` it."""
 
-    def __init__(self, opened: NodeCore) -> None:
+    def __init__(self, opened: NodeCore, *, catch_up: bool = True) -> None:
         self.core = opened
-        epochs.catch_up(opened)
+        if catch_up:
+            epochs.catch_up(opened)
 
     def close(self) -> None:
         self.core.close()
@@ -233,7 +235,9 @@ class Home:
         return data.data_withdraw(self.core, id, reason)
 
     def data_erase(self, id: str, reason: str = "") -> r.Recorded:
-        return data.data_erase(self.core, id, reason)
+        from openledger_node.node import erasing
+
+        return erasing.erase(self.core, id, reason)
 
     def model_register(self, name: str, **options: Any) -> r.Model:
         """Options: trained_on, bases, weights_files, creators, license, progress."""

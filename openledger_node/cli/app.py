@@ -33,7 +33,9 @@ Result = TypeVar("Result")
 class Interface(Protocol):
     """The functions of `openledger_node.api` that begin with no open home."""
 
-    def open_home(self, path: Path | None = None) -> AbstractContextManager[Home]: ...
+    def open_home(
+        self, path: Path | None = None, *, catch_up: bool = True
+    ) -> AbstractContextManager[Home]: ...
     def default_home(self) -> Path: ...
     def initialise(
         self,
@@ -79,9 +81,12 @@ class App:
         return self.home_given or self.interface.default_home()
 
     @contextmanager
-    def home(self) -> Iterator[Home]:
-        """The open home; its progress display ends before anything is printed."""
-        with self.interface.open_home(self.home_path()) as opened:
+    def home(self, *, catch_up: bool = True) -> Iterator[Home]:
+        """The open home; its progress display ends before anything is printed.
+
+        Without `catch_up` it folds nothing new, so that a damaged home can be looked at.
+        """
+        with self.interface.open_home(self.home_path(), catch_up=catch_up) as opened:
             try:
                 yield opened
             finally:

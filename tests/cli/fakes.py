@@ -143,7 +143,7 @@ class FakeInterface:
         self.home = FakeHome()
         self.opened: list[Path | None] = []
 
-    def open_home(self, path: Path | None = None) -> FakeHome:
+    def open_home(self, path: Path | None = None, *, catch_up: bool = True) -> FakeHome:
         self.opened.append(path)
         return self.home
 

@@ -30,7 +30,7 @@ def check(app: App, repair: bool) -> None:
       oln check
       oln check --repair
     """
-    with app.home() as home:
+    with app.home(catch_up=False) as home:
         result = home.check(repair=repair, progress=app.progress)
     if not result.ok:
         app.answer_no()
@@ -63,7 +63,7 @@ def compact(app: App) -> None:
     Example:
       oln compact
     """
-    with app.home() as home:
+    with app.home(catch_up=False) as home:
         result = home.compact(progress=app.progress)
     app.emit(result, _show_compacted)
 
@@ -83,7 +83,7 @@ def backup(app: App, file: Path) -> None:
     Example:
       oln backup home.backup
     """
-    with app.home() as home:
+    with app.home(catch_up=False) as home:
         result = home.backup(file, progress=app.progress)
     app.emit(result, say_written)
 
