@@ -1,4 +1,4 @@
-"""Contributions: registering files, showing, sharing, withdrawing and erasing them.
+"""Contributions: registering files, showing, sharing and withdrawing them.
 
 A corpus becomes one event (its weights, licences, creators) and one payload (its bytes, kept beside
 the log under the commitment that the event carries). Every document gets its own salt, so what
@@ -19,7 +19,6 @@ from openledger_node.ledger.errors import Refused, UsageError
 from openledger_node.ledger.kinds import (
     DataCommons,
     DataContribute,
-    DataErase,
     DataShare,
     DataWithdraw,
 )
@@ -29,8 +28,7 @@ from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.corpus import SourceDocument, find_files, read_documents
 from openledger_node.node.finality import judged_append
 from openledger_node.node.lookup import find_account, find_id
-from openledger_node.node.pending import pending_view
-from openledger_node.node.reading import Located, body_of, find_event, must_find, outcome
+from openledger_node.node.reading import Located, body_of, must_find, outcome
 from openledger_node.node.registry import bodies
 from openledger_node.store.snapshot import Snapshot
 
@@ -261,34 +259,3 @@ def data_withdraw(core: NodeCore, text: str, reason: str = "") -> results.Record
     with core.store.read() as snapshot:
         contribution = find_id(snapshot, text, "data.contribute")
     return judged_append(core, "data.withdraw", DataWithdraw(contribution, reason))
-
-
-def data_erase(core: NodeCore, text: str, reason: str = "") -> results.Recorded:
-    """Erases the payload here and asks every node to; receipts and credits stay as they are."""
-    with core.store.read() as snapshot:
-        target = find_id(snapshot, text)
-        found = must_find(snapshot, target)
-    done = judged_append(core, "data.erase", DataErase(target, reason))
-    if found.event.payload_commit is not None:
-        core.store.erase_payload(found.event.payload_commit)
-    core.store.drop_facts(DOCUMENT_FACT, target)
-    core.scopes.clear()
-    return done
-
-
-def honour_erasures(core: NodeCore) -> int:
-    """Erases the payloads that their owners erased in what this home has taken in; how many."""
-    erased = 0
-    with core.store.read() as snapshot:
-        state = pending_view(core, snapshot).state
-        commits = []
-        for view in views.contributions(state):
-            if view.erased:
-                found = find_event(snapshot, view.contribution_id)
-                commit = found.event.payload_commit if found else None
-                if commit is not None and snapshot.has_payload(commit):
-                    commits.append(commit)
-    for commit in commits:
-        core.store.erase_payload(commit)
-        erased += 1
-    return erased

@@ -1,0 +1,25 @@
+"""Co-operatives of homes for the tests here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kit.homes import Coop, Ready, ready
+
+
+@pytest.fixture
+def coop(tmp_path: Path) -> Iterator[Coop]:
+    """A ledger with its witness alone."""
+    with Coop(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Ready]:
+    """A ledger with contributors, a model and a grant, all final."""
+    made = ready(tmp_path)
+    with made.coop:
+        yield made
