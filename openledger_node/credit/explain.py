@@ -14,7 +14,14 @@ from typing import Final
 
 from openledger_node.credit import journal, views
 from openledger_node.credit.inputs import StateReader
-from openledger_node.credit.recompute import DATA, MODEL, Line, Payments, payments
+from openledger_node.credit.recompute import (
+    DATA,
+    MODEL,
+    Line,
+    Payments,
+    counted_uses,
+    payments,
+)
 from openledger_node.credit.rules import RULES, reason_sentence
 from openledger_node.credit.splits import data_parts
 from openledger_node.credit.statement import Row, Statement
@@ -217,7 +224,7 @@ def explain_receipt(
     happened = tuple(_happened(epoch, entry) for epoch, entry in entries)
     state_now = ExplainNode(_status(receipt), "C4", receipt.held_micro, children=happened)
     return ExplainNode(
-        f"receipt of epoch {receipt.epoch}, {receipt.uses} uses",
+        f"receipt of epoch {receipt.epoch}, {counted_uses(receipt.uses)}",
         subject=receipt_id,
         children=(fee, state_now),
     )

@@ -78,6 +78,10 @@ def payments(state: StateReader, epoch: journal.Journal) -> Payments:
     return paid
 
 
+def counted_uses(uses: int) -> str:
+    return "1 use" if uses == 1 else f"{uses:,} uses"
+
+
 def _add(lines: dict[bytes, list[Line]], account: bytes, line: Line) -> None:
     if line.amount:
         lines.setdefault(account, []).append(line)
@@ -94,7 +98,7 @@ def _receipt(
         lines = paid.units_unpaid if receipt.payer is None else paid.units_paid
         for contribution_id, ppm in receipt.weights:
             account = _contribution(tables, contribution_id).account
-            title = f"{ppm:,} ppm x {receipt.uses} uses"
+            title = f"{ppm:,} ppm x {counted_uses(receipt.uses)}"
             _add(lines, account, Line(title, "C15", ppm * receipt.uses, receipt_id))
     payer = receipt.payer
     if payer is None:

@@ -13,8 +13,8 @@ from typing import Final
 RULES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "C1": "An account spends, in ledger order, what it held at the end of the previous epoch; "
-        "an issuer issues up to its cap for the epoch, and never more than 2^53 - 1 micro- "
-        "credits in all.",
+        "an issuer issues up to its cap for the epoch, and never more than 2^53 - 1 "
+        "micro-credits in all.",
         "C2": "A grant locks an amount for one provider until its expiry epoch; what is unused "
         "returns by itself.",
         "C3": "A receipt draws its fee only on a grant of an earlier epoch, before its expiry, "
