@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from scripts.benchmarks.figures import Figure, Summary, summarise, table
-from scripts.benchmarks.machine import Machine, this_machine
+from scripts.benchmarks.machine import Machine, Others, this_machine
 from scripts.benchmarks.works import WORKS, Scale, WorkFailed, run_child
 
 DEFAULT_EVENTS: Final = (10_000, 100_000, 1_000_000)
 DEFAULT_RUNS: Final = 3
+QUIET_CORES: Final = 0.15
+"""More than this in other processes' hands, and the figures are not the machine's."""
 
 
 def run_once(work: str, scale: Scale) -> list[Figure]:
@@ -56,9 +58,16 @@ def measure(
     return summaries, failures
 
 
-def report(machine: Machine, runs: int, summaries: Sequence[Summary]) -> str:
-    """What people read: the machine, then the table."""
-    return f"{machine.text()}\nmedian of {runs} runs\n\n{table(summaries)}"
+def report(
+    machine: Machine, runs: int, foreign_cores: float | None, summaries: Sequence[Summary]
+) -> str:
+    """What people read: the machine, how busy it was otherwise, then the table."""
+    how = f"median of {runs} runs"
+    if foreign_cores is not None:
+        how += f"; other processes used {foreign_cores:.2f} cores meanwhile"
+        if foreign_cores > QUIET_CORES:
+            how += ": the figures are lower than this machine's"
+    return f"{machine.text()}\n{how}\n\n{table(summaries)}"
 
 
 def ledger(
@@ -72,7 +81,7 @@ def ledger(
     works = [work for work in WORKS if not only or work in only]
     root = Path(tempfile.mkdtemp(prefix="oln-bench-", dir=place))
     try:
-        machine = this_machine(root)
+        machine, others = this_machine(root), Others()
         if not machine.is_durable:
             say(f"note: {root} is on {machine.file_system}: durable figures mean nothing there")
         summaries: list[Summary] = []
@@ -86,11 +95,13 @@ def ledger(
             shutil.rmtree(of_scale)
     finally:
         shutil.rmtree(root, ignore_errors=True)
-    print(report(machine, runs, summaries))
+    foreign_cores = others.cores()
+    print(report(machine, runs, foreign_cores, summaries))
     if json_file is not None:
         document = {
             "machine": asdict(machine),
             "runs": runs,
+            "foreign_cores": foreign_cores,
             "figures": [summary.as_json() for summary in summaries],
             "failures": failures,
         }

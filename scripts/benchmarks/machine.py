@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,6 +49,41 @@ def this_machine(place: Path) -> Machine:
         file_system=_file_system(place),
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
+
+
+class Others:
+    """What other processes do meanwhile: cores in use, less those of this process and its children.
+
+    Processes of idle priority are left out. Where /proc/stat is missing the answer is None.
+    """
+
+    def __init__(self) -> None:
+        self._began = time.monotonic(), _busy_seconds(), _own_seconds()
+
+    def cores(self) -> float | None:
+        """The average since this was made."""
+        began, busy, own = self._began
+        now_busy = _busy_seconds()
+        if busy is None or now_busy is None:
+            return None
+        elapsed = time.monotonic() - began
+        return max(0.0, (now_busy - busy - (_own_seconds() - own)) / elapsed) if elapsed else 0.0
+
+
+def _busy_seconds() -> float | None:
+    """Seconds of all cores that were neither idle, waiting for a disk, nor at idle priority."""
+    try:
+        with Path("/proc/stat").open(encoding="ascii") as file:
+            ticks = [int(field) for field in file.readline().split()[1:9]]
+    except (OSError, ValueError):
+        return None
+    _, nice, _, idle, waiting, *_ = ticks
+    return (sum(ticks) - nice - idle - waiting) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    spent = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in spent)
 
 
 def _cores() -> int:

@@ -27,7 +27,6 @@ from typing import Any, Final
 
 from openledger_node.ledger.keys import PublicKey, SigningKey
 from openledger_node.node.core import NodeCore, open_core, system_clock_ms
-from openledger_node.node.setup import initialise
 from scripts.benchmarks.entries import bodies, drafts
 
 Answer = dict[str, Any]
@@ -76,6 +75,8 @@ class Peer:
 
     def open(self) -> Answer:
         if not (self.home / "ledger").is_dir():
+            from openledger_node.node.setup import initialise  # not needed to open a home
+
             self.home.parent.mkdir(parents=True, exist_ok=True)
             initialise(self.home, name="peer", clock_ms=system_clock_ms)
         self._core = open_core(self.home)

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from scripts.benchmarks.entries import ENTRY_BYTES, entry_line
 from scripts.benchmarks.figures import Figure, Summary, number, summarise, table
-from scripts.benchmarks.machine import this_machine
+from scripts.benchmarks.machine import Others, this_machine
 
 DEFAULT_ENTRIES: Final = 20_000
 DEFAULT_REPEATS: Final = 3
@@ -188,6 +188,7 @@ def ratios(runs: Mapping[str, Sequence[Sequence[Figure]]]) -> Iterator[str]:
 def peers(suite: Path | None, count: int, repeats: int, place: Path | None) -> int:
     """Measures, and prints the table and the ratios; the exit status."""
     taken: dict[str, list[list[Figure]]] = {}
+    others = Others()
     with tempfile.TemporaryDirectory(prefix="oln-bench-", dir=place) as folder, awake(suite):
         root = Path(folder)
         entries = suite / "data" / "entries.jsonl" if suite else root / "entries.jsonl"
@@ -204,11 +205,13 @@ def peers(suite: Path | None, count: int, repeats: int, place: Path | None) -> i
                     return 1
                 taken.setdefault(program.name, []).append(figures)
                 print(f"{program.name:<20} run {turn} of {repeats}", file=sys.stderr, flush=True)
-        machine = this_machine(root)
+        machine, foreign_cores = this_machine(root), others.cores()
     summaries: list[Summary] = []
     for runs in taken.values():
         summaries += summarise(count, runs)
-    print(f"{machine.text()}\n{count:,} entries of {ENTRY_BYTES} bytes, median of {repeats} runs\n")
-    print(table(summaries))
+    print(f"{machine.text()}\n{count:,} entries of {ENTRY_BYTES} bytes, median of {repeats} runs")
+    if foreign_cores is not None:
+        print(f"other processes used {foreign_cores:.2f} cores meanwhile")
+    print("\n" + table(summaries))
     print("\n".join(["", *ratios(taken)]) if len(taken) > 1 else "")
     return 0

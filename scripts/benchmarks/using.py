@@ -37,8 +37,9 @@ class Attribution:
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        timed = self._timed(uses.attribute_one)
         for module in (uses, batches):
-            setattr(module, "attribute_one", self._timed(uses.attribute_one))  # noqa: B010
+            setattr(module, "attribute_one", timed)  # noqa: B010
 
     def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any) -> Any:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ import pytest
 
 from scripts.benchmarks.entries import ENTRY_BYTES, entry_line, entry_lines
 from scripts.benchmarks.figures import Figure, Goal, number, percentile, summarise, table
-from scripts.benchmarks.machine import this_machine
+from scripts.benchmarks.machine import Others, this_machine
 from scripts.benchmarks.works import WORKS, Scale, WorkFailed
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
@@ -253,6 +254,24 @@ def test_the_machine_says_where_it_writes(tmp_path: Path) -> None:
     machine = this_machine(tmp_path)
     assert machine.file_system in machine.text()
     assert machine.date in machine.text()
+
+
+def test_a_report_says_when_the_machine_was_busy_otherwise(tmp_path: Path) -> None:
+    from scripts.benchmarks.ledger import report
+
+    machine = this_machine(tmp_path)
+    assert "0.05 cores meanwhile\n" in report(machine, 3, 0.05, [])
+    assert "lower than this machine's" in report(machine, 3, 0.9, [])
+    assert "meanwhile" not in report(machine, 3, None, [])
+
+
+def test_what_a_process_does_itself_is_not_others_work() -> None:
+    others = Others()
+    began = time.process_time()
+    while time.process_time() - began < 0.1:
+        sum(range(10_000))
+    cores = others.cores()
+    assert cores is None or 0 <= cores <= (os.cpu_count() or 1)
 
 
 def test_the_peer_program_appends_and_a_fresh_process_reads_it_back(
