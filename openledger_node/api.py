@@ -383,7 +383,7 @@ class Home:
     # Proofs, files, care.
 
     def prove(self, id: str, file: Path, **options: Any) -> r.Proved:
-        """Options: epoch (of a credit row)."""
+        """Options: epoch (of a credit row), span (of a receipt, from 0)."""
         from openledger_node.exchange import proofs
 
         return proofs.prove(self.core, id, file, **options)

@@ -7,6 +7,7 @@
   log's mark in a cut, the event's path under that mark, and the witnesses' statement over the cut.
 - `credit`: `[row proof, states]`: the row stands in the statement whose root q witnesses signed.
 - `fork`: the evidence of L6.
+- `span`: that a stretch of an output stands in a contribution (span_proofs.py).
 
 Nothing in a file is believed: every part goes through the constructor that verifies it.
 `verify_file` names the ledger, and refuses another than the one it is given.
@@ -70,6 +71,9 @@ Path_ = Annotated[tuple[Id, ...], Meta(max_length=MAX_PATH)]
 States = Annotated[tuple[tuple[int, WitnessState], ...], Meta(min_length=1, max_length=31)]
 
 
+What = Literal["event", "credit", "fork", "span"]
+
+
 class _Part(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """Base of the arrays in a proof file."""
 
@@ -102,7 +106,7 @@ class CreditProof(_Part, frozen=True):
 
 class ProofFile(_Part, frozen=True):
     format: Literal["oln-proof/1"]
-    what: Literal["event", "credit", "fork"]
+    what: What
     genesis: Genesis
     parts: bytes
 
@@ -118,11 +122,16 @@ _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
 # Making.
 
 
-def prove(core: NodeCore, text: str, file: Path, *, epoch: int | None = None) -> Proved:
-    """Writes the proof of an account's credit row, of an event, or of a log's fork."""
+def prove(
+    core: NodeCore, text: str, file: Path, *, epoch: int | None = None, span: int | None = None
+) -> Proved:
+    """Writes the proof of a credit row, an event, a span of a receipt, or a fork."""
     make_final(core)
     with core.store.read() as snapshot:
-        what, parts = _parts_of(core, snapshot, text, epoch)
+        if span is not None:
+            what, parts = _span_of(core, snapshot, text, span)
+        else:
+            what, parts = _parts_of(core, snapshot, text, epoch)
         data = encode(ProofFile(FORMAT, what, core.genesis, encode(parts)))
     if len(data) > MAX_PROOF_BYTES:
         raise Refused(f"the proof would have {len(data):,} bytes, over {MAX_PROOF_BYTES:,}")
@@ -130,9 +139,7 @@ def prove(core: NodeCore, text: str, file: Path, *, epoch: int | None = None) ->
     return Proved(str(file), what, len(data), core.ledger_id.hex())
 
 
-def _parts_of(
-    core: NodeCore, snapshot: Snapshot, text: str, epoch: int | None
-) -> tuple[Literal["event", "credit", "fork"], Any]:
+def _parts_of(core: NodeCore, snapshot: Snapshot, text: str, epoch: int | None) -> tuple[What, Any]:
     for fork in snapshot.forks():
         if len(text) >= 8 and fork.head_a.log_id.hex().startswith(text.lower()):
             return "fork", fork
@@ -143,7 +150,14 @@ def _parts_of(
     if account is not None and views.account(snapshot.state, account) is not None:
         return "credit", _credit_proof(core, snapshot, account, epoch)
     found = must_find(snapshot, find_id(snapshot, text))
-    return "event", _event_proof(core, snapshot, found)
+    return "event", event_proof(core, snapshot, found)
+
+
+def _span_of(core: NodeCore, snapshot: Snapshot, text: str, span: int) -> tuple[What, Any]:
+    from openledger_node.exchange.span_proofs import span_parts
+
+    receipt = must_find(snapshot, find_id(snapshot, text, "use.receipt"))
+    return "span", span_parts(core, snapshot, receipt, span)
 
 
 def _states(core: NodeCore, snapshot: Snapshot, epoch: int) -> tuple[tuple[int, WitnessState], ...]:
@@ -171,7 +185,7 @@ def _credit_proof(
     return CreditProof(row, _states(core, snapshot, number))
 
 
-def _event_proof(core: NodeCore, snapshot: Snapshot, found: Located) -> EventProof:
+def event_proof(core: NodeCore, snapshot: Snapshot, found: Located) -> EventProof:
     log = found.log
     if log.head is None:
         raise Refused("the log has no signed head", hint="run `oln check`")
@@ -259,13 +273,24 @@ def verify_file(file: Path, genesis_file: Path | None = None) -> Verified:
     facts: dict[str, Any] = {}
     if not reasons:
         try:
-            parts = decode_as(_decoders[proof.what], proof.parts, "the proof")
-            facts = _CHECKS[proof.what](proof.genesis, parts)
+            facts = _checked(proof)
         except (VerificationFailed, BadInput) as error:
             reasons.append(error.message)
     return Verified(
         not reasons, proof.what, ledger_id.hex(), proof.genesis.name, facts, tuple(reasons)
     )
+
+
+def _checked(proof: ProofFile) -> dict[str, Any]:
+    """The facts that a proof proves. VerificationFailed or BadInput when it proves nothing."""
+    if proof.what == "span":
+        from openledger_node.exchange.span_proofs import SpanParts, check_span
+
+        decoder = msgspec.msgpack.Decoder(SpanParts)
+        return check_span(proof.genesis, decode_as(decoder, proof.parts, "the proof"))
+    parts = decode_as(_decoders[proof.what], proof.parts, "the proof")
+    facts: dict[str, Any] = _CHECKS[proof.what](proof.genesis, parts)
+    return facts
 
 
 def _read(file: Path) -> ProofFile:
@@ -283,7 +308,7 @@ def _read(file: Path) -> ProofFile:
         raise
 
 
-def _check_event(genesis: Genesis, proof: EventProof) -> dict[str, Any]:
+def check_event(genesis: Genesis, proof: EventProof) -> dict[str, Any]:
     if proof.genesis.ledger_id != genesis.ledger_id:
         raise VerificationFailed("the log belongs to another ledger than the proof states")
     verify_head(proof.head, proof.genesis)
@@ -387,7 +412,7 @@ def _check_fork(genesis: Genesis, evidence: ForkEvidence) -> dict[str, Any]:
 
 
 _CHECKS: Final[dict[str, Any]] = {
-    "event": _check_event,
+    "event": check_event,
     "credit": _check_credit,
     "fork": _check_fork,
 }

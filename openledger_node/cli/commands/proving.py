@@ -25,8 +25,14 @@ if TYPE_CHECKING:
     metavar="EPOCH",
     help="Of an account's credits: at the end of which epoch. [default: the last]",
 )
+@click.option(
+    "--span",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Of a receipt: its span N, as `explain` counts them from 0.",
+)
 @pass_app
-def prove(app: App, thing: str, out: Path, epoch: int | None) -> None:
+def prove(app: App, thing: str, out: Path, epoch: int | None, span: int | None) -> None:
     """Write an offline proof of an account's credits, an event, a span or a fork.
 
     \b
@@ -34,9 +40,10 @@ def prove(app: App, thing: str, out: Path, epoch: int | None) -> None:
       oln prove ana -o ana-credit.proof
       oln prove ana -o ana-credit-3.proof --epoch 3
       oln prove 44dd55ee66ff -o receipt.proof
+      oln prove 44dd55ee66ff --span 0 -o span.proof
     """
     with app.home() as home:
-        result = home.prove(thing, out, epoch=epoch)
+        result = home.prove(thing, out, epoch=epoch, span=span)
     app.emit(result, _show_proved)
 
 

@@ -1,0 +1,122 @@
+"""The proof of a span: that a stretch of an output stands in a contribution.
+
+`span`: `[contribution event, receipt event, output leaf proofs, span proof]`. The two events are
+proved as in proofs.py and bind the contribution's payload commitment and the receipt's output root;
+the leaf proofs show the output's tokens under that root, the span proof the same tokens under the
+contribution's commitment. Neither text is needed beyond the leaves shown.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from openledger_node.attribution.canon import canonical_text
+from openledger_node.attribution.evidence import SpanProof, decode_evidence
+from openledger_node.attribution.leaves import LEAF_TOKENS
+from openledger_node.exchange.proofs import EventProof, check_event, event_proof
+from openledger_node.ledger.errors import Refused, UsageError, VerificationFailed
+from openledger_node.ledger.events import parse_event
+from openledger_node.ledger.genesis import Genesis
+from openledger_node.ledger.kinds import DataContribute, UseReceipt, parse_body
+from openledger_node.ledger.payload import PayloadLeafProof, decode_payload, prove_leaf
+from openledger_node.node.core import NodeCore
+from openledger_node.node.reading import Located, body_of, must_find
+from openledger_node.store.snapshot import Snapshot
+
+MAX_OUTPUT_LEAVES: Final = 1_024
+MAX_TEXT_SHOWN_CHARS: Final = 400
+
+
+class SpanParts(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What a span proof carries."""
+
+    contribution: EventProof
+    receipt: EventProof
+    output: Annotated[
+        tuple[PayloadLeafProof, ...], Meta(min_length=1, max_length=MAX_OUTPUT_LEAVES)
+    ]
+    span: SpanProof
+
+
+def span_parts(core: NodeCore, snapshot: Snapshot, receipt: Located, number: int) -> SpanParts:
+    """The proof of the `number`-th span (from 0) in the evidence of a receipt."""
+    body = body_of(receipt)
+    commit = receipt.event.payload_commit
+    evidence = snapshot.payload(commit) if commit else None
+    output = snapshot.payload(body.output_root)
+    if evidence is None or output is None:
+        raise Refused(
+            "the output and evidence of this receipt are not held here",
+            hint="its provider holds them, and can prove its spans",
+            code="no_payload",
+        )
+    spans = [
+        (branch.contribution_id, span)
+        for branch in decode_evidence(evidence)
+        for span in branch.spans
+    ]
+    if not 0 <= number < len(spans):
+        raise UsageError(
+            f"the receipt has {len(spans)} spans: there is no span {number}",
+            hint="`oln explain RECEIPT` lists them; the first is 0",
+        )
+    contribution_id, span = spans[number]
+    payload = decode_payload(output)
+    first = span.start // LEAF_TOKENS
+    last = (span.start + span.length - 1) // LEAF_TOKENS
+    leaves = tuple(prove_leaf(payload, span.output, leaf) for leaf in range(first, last + 1))
+    contribution = must_find(snapshot, contribution_id)
+    return SpanParts(
+        event_proof(core, snapshot, contribution),
+        event_proof(core, snapshot, receipt),
+        leaves,
+        span,
+    )
+
+
+def check_span(genesis: Genesis, parts: SpanParts) -> dict[str, Any]:
+    """Facts of a span proof. VerificationFailed says what does not hold."""
+    shown = check_event(genesis, parts.contribution)
+    used = check_event(genesis, parts.receipt)
+    source = parse_event(parts.contribution.leaf)
+    receipt = parse_event(parts.receipt.leaf)
+    contribution, use = parse_body(source), parse_body(receipt)
+    if not isinstance(contribution, DataContribute) or not isinstance(use, UseReceipt):
+        raise VerificationFailed("a span proof has a contribution and a receipt")
+    tokens, text = _output_tokens(parts, use)
+    span = parts.span
+    if source.payload_commit is None or not span.verify(source.payload_commit, tokens):
+        raise VerificationFailed("the span does not stand in the contribution and the output")
+    if any(leaf.documents != contribution.documents for leaf in span.leaves):
+        raise VerificationFailed("the span names a document outside the contribution")
+    return {
+        "receipt_id": used["event_id"],
+        "contribution_id": shown["event_id"],
+        "title": contribution.title,
+        "contributor": shown["account"],
+        "provider": used["account"],
+        "output": span.output,
+        "tokens": [span.start, span.start + span.length],
+        "document": span.document,
+        "document_tokens": [span.token, span.token + span.length],
+        "text": text,
+        "final": shown["final"] and used["final"],
+    }
+
+
+def _output_tokens(parts: SpanParts, use: UseReceipt) -> tuple[list[bytes], str]:
+    """The output's tokens at their places (empty before the leaves shown), and the text shown."""
+    first = parts.span.start // LEAF_TOKENS
+    for leaf, proof in enumerate(parts.output, first):
+        fits = (proof.leaf, proof.document, proof.documents) == (leaf, parts.span.output, use.uses)
+        if not fits or not proof.verify(use.output_root):
+            raise VerificationFailed("the output shown is not the one that the receipt names")
+    data = b"".join(proof.data for proof in parts.output)
+    text = canonical_text(data)
+    if text is None:
+        raise VerificationFailed("the output shown is not text")
+    shown = data.decode("utf-8", "replace")[:MAX_TEXT_SHOWN_CHARS]
+    return [b""] * (first * LEAF_TOKENS) + text.tokens(), shown
