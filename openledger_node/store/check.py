@@ -28,7 +28,13 @@ import msgspec
 from openledger_node.agreement.cut import cut_id_of
 from openledger_node.credit.statement import parse_statement
 from openledger_node.ledger.encoding import decode, encode
-from openledger_node.ledger.errors import BadInput, OlnError, StoreDamaged, VerificationFailed
+from openledger_node.ledger.errors import (
+    BadInput,
+    OlnError,
+    StoreDamaged,
+    StoreUnavailable,
+    VerificationFailed,
+)
 from openledger_node.ledger.forks import parse_fork, verify_fork
 from openledger_node.ledger.genesis import parse_genesis
 from openledger_node.ledger.payload import payload_commitment
@@ -53,6 +59,8 @@ MAX_PROBLEMS: Final = 1_000
 """Problems that are listed; a store with more is to be restored, not read about."""
 DERIVED: Final = ("logids", "spine", "ids", "cutmarks", "cutsizes", "state", "journal")
 """What follows from the rest: `repair`, and folding again, make it anew."""
+MAX_VIEWS: Final = 100
+"""Views taken until one is newer than what was committed while it began."""
 FROM_PEER: Final = "a peer or a backup can supply it"
 REPAIR: Final = "run `oln check --repair`"
 REFOLD: Final = "restore a backup, or start a new home and fetch the logs from peers"
@@ -93,21 +101,29 @@ def no_progress(done: int, total: int | None, what: str) -> None:
 
 def check(store: Store, progress: Progress = no_progress) -> Report:
     """Everything in the store, held to its hashes, in one consistent view."""
+    for _ in range(MAX_VIEWS):
+        with store.environment.reading() as txn:
+            faults = page_faults(store.home / "ledger" / "data.mdb", txn.raw.id())
+            if faults is not None:
+                return _check_view(store, txn, faults, progress)
+    raise StoreUnavailable("others write too fast for a check to begin", hint="try again later")
+
+
+def _check_view(store: Store, txn: Txn, faults: list[str], progress: Progress) -> Report:
     report = Report()
-    with store.environment.reading() as txn:
-        for fault in page_faults(store.home / "ledger" / "data.mdb", txn.raw.id()):
-            report.add("pages", fault, REFOLD)
-        if report.problems:
-            return report  # LMDB would follow the damage
-        for name in DATABASES:
-            _check_seals(txn, name, report, progress)
-        snapshot = Snapshot(txn, store.home)
-        _guarded(report, "meta", lambda: _check_meta(txn, snapshot, report))
-        _check_logs(txn, report, progress)
-        _guarded(report, "cutmarks", lambda: _check_marks(txn, snapshot, report))
-        _check_epochs(snapshot, txn, report, progress)
-        _check_payloads(store, snapshot, txn, report, progress)
-        _check_forks(txn, report)
+    for fault in faults:
+        report.add("pages", fault, REFOLD)
+    if faults:
+        return report  # LMDB would follow the damage
+    for name in DATABASES:
+        _check_seals(txn, name, report, progress)
+    snapshot = Snapshot(txn, store.home)
+    _guarded(report, "meta", lambda: _check_meta(snapshot, report))
+    _check_logs(txn, report, progress)
+    _guarded(report, "cutmarks", lambda: _check_marks(txn, snapshot, report))
+    _check_epochs(snapshot, txn, report, progress)
+    _check_payloads(store, snapshot, txn, report, progress)
+    _check_forks(txn, report)
     return report
 
 
@@ -138,7 +154,7 @@ def _check_seals(txn: Txn, name: str, report: Report, progress: Progress) -> Non
         report.add_error(name, error, REFOLD)
 
 
-def _check_meta(txn: Txn, snapshot: Snapshot, report: Report) -> None:
+def _check_meta(snapshot: Snapshot, report: Report) -> None:
     genesis = parse_genesis(snapshot.meta("genesis") or b"")
     if snapshot.meta("ledger_id") != genesis.ledger_id:
         report.add("meta", "the ledger's id is not that of its genesis", REFOLD)

@@ -24,6 +24,7 @@ from typing import Final
 import lmdb
 
 from openledger_node.ledger.errors import StoreDamaged, StoreUnavailable
+from openledger_node.store.pages import file_fault
 
 FORMAT_VERSION: Final = 1
 MAP_BYTES: Final = 64 * 2**30
@@ -49,6 +50,12 @@ DATABASES: Final = (
     "names",
     "facts",
     "forks",
+)
+_FULL_DISK_WORDS: Final = (
+    "No space left",
+    "Disk quota exceeded",
+    "File too large",
+    "Input/output error",  # what LMDB makes of a write that the disk took half of
 )
 WORDS: Final = {
     "meta": "the store's own description",
@@ -104,12 +111,12 @@ def translated(what: str) -> Iterator[None]:
             f"the store's file is damaged: {error}",
             hint="restore a backup, or start a new home and fetch the logs from peers",
         ) from error
-    except (lmdb.InvalidError, lmdb.VersionMismatchError) as error:
+    except (lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.NotFoundError) as error:
         raise StoreDamaged(
             f"the store's file is not a store: {error}", hint="restore a backup"
         ) from error
     except lmdb.Error as error:
-        if "No space" in str(error) or "Disk quota" in str(error) or "File too large" in str(error):
+        if any(words in str(error) for words in _FULL_DISK_WORDS):
             raise _full(what) from error
         raise StoreUnavailable(f"the store cannot {what}: {error}") from error
     except OSError as error:
@@ -121,7 +128,8 @@ def translated(what: str) -> Iterator[None]:
 def _full(what: str) -> StoreUnavailable:
     return StoreUnavailable(
         f"the store is full: it cannot {what}",
-        hint="free disk space or raise store.limit_bytes in node.toml; nothing stored was lost",
+        hint="free disk space, check the disk, or raise store.limit_bytes in node.toml; "
+        "nothing stored was lost",
         code="store_full",
     )
 
@@ -133,6 +141,11 @@ class Environment:
         self.folder = folder
         self.limit_bytes = limit_bytes
         self.read_only = read_only
+        if not create and (fault := file_fault(folder / "data.mdb")):
+            raise StoreDamaged(
+                f"the store's file cannot be used: {fault}",
+                hint="restore a backup, or start a new home and fetch the logs from peers",
+            )
         with translated("be opened"):
             self.env = lmdb.open(
                 str(folder),
@@ -172,11 +185,14 @@ class Environment:
             yield Txn(self, raw)
 
     @contextmanager
-    def writing(self, incoming_bytes: int = 0) -> Iterator[Txn]:
-        """A durable change: all of it or none (S2, S3)."""
+    def writing(self, incoming_bytes: int = 0, *, finishing: bool = False) -> Iterator[Txn]:
+        """A durable change: all of it or none (S2, S3).
+
+        One that only finishes what was let in before is let in past the limit.
+        """
         if self.read_only:
             raise StoreUnavailable("the store was opened for reading only")
-        if self.used_bytes + incoming_bytes > self.limit_bytes:
+        if not finishing and self.used_bytes + incoming_bytes > self.limit_bytes:
             raise _full("take more")
         with translated("be written"), self.env.begin(write=True) as raw:
             yield Txn(self, raw)

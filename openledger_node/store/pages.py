@@ -34,28 +34,43 @@ MAX_DEPTH: Final = 32
 MIN_PAGE_BYTES, MAX_PAGE_BYTES = 512, 65_536
 
 
+_Meta = tuple[int, bytes, bytes, int]
+"""(txn id, the index of free pages, the table of databases, last page) of a description page."""
+
+
 class _Fault(Exception):
     """A page that is not what it should be."""
 
 
 def file_fault(path: Path) -> str:
-    """Why a store's file cannot be mapped safely (no meta page, or cut short), or an empty text."""
-    try:
-        with _File(path) as file:
-            file.newest()
-    except (_Fault, OSError) as error:
-        return str(error)
-    return ""
+    """Why a store's file cannot be mapped safely, or an empty text.
 
-
-def page_faults(path: Path, txn_id: int | None = None) -> list[str]:
-    """What is wrong with the pages of the newest commit, or of the one with this id.
-
-    The caller holds a read transaction of that id, so that no writer reuses its pages meanwhile.
+    A file that ends before the last page that was ever allocated is walked: pages past its end may
+    be free, and then nobody looks for them.
     """
     try:
         with _File(path) as file:
-            return _Walk(file).run(txn_id)
+            _, _, _, last_page = file.newest()
+            if (last_page + 1) * file.page_bytes <= file.size_bytes:
+                return ""
+            faults = _Walk(file).run(file.newest())
+            return faults[0] if faults else ""
+    except (_Fault, OSError) as error:
+        return str(error)
+
+
+def page_faults(path: Path, txn_id: int) -> list[str] | None:
+    """What is wrong with the pages of the commit `txn_id`; None when two more came meanwhile.
+
+    The caller holds a read transaction of that id, so that no writer reuses its pages.
+    """
+    try:
+        with _File(path) as file:
+            newest = file.newest()
+            chosen = [meta for meta in file.metas() if meta[0] == txn_id]
+            if not chosen:
+                return None if newest[0] > txn_id else ["the newest description page is damaged"]
+            return _Walk(file).run(chosen[0])
     except (_Fault, OSError) as error:
         return [str(error)]
 
@@ -65,7 +80,6 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        self._size_bytes = os.fstat(self._descriptor).st_size
         self.page_bytes = 4096
 
     def __enter__(self) -> _File:
@@ -73,6 +87,10 @@ class _File:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
+
+    @property
+    def size_bytes(self) -> int:
+        return os.fstat(self._descriptor).st_size
 
     def read(self, offset: int, size_bytes: int) -> bytes:
         os.lseek(self._descriptor, offset, os.SEEK_SET)
@@ -87,8 +105,8 @@ class _File:
     def page(self, number: int) -> bytes:
         return self.read(number * self.page_bytes, self.page_bytes)
 
-    def metas(self) -> list[tuple[int, bytes, bytes, int]]:
-        """(txn id, free tree, main tree, last page) of the meta pages that can be read."""
+    def metas(self) -> list[_Meta]:
+        """The description pages that can be read."""
         found = []
         for number in range(META_PAGES):
             try:
@@ -105,20 +123,11 @@ class _File:
             found.append((txn_id, free, main, last_page))
         return found
 
-    def newest(self, txn_id: int | None = None) -> tuple[int, bytes, bytes, int]:
+    def newest(self) -> _Meta:
         metas = self.metas()
         if len(metas) < META_PAGES:
             raise _Fault("a description page at the file's beginning cannot be read")
-        chosen = [meta for meta in metas if txn_id in (None, meta[0])]
-        if not chosen:
-            raise _Fault("the description page of the newest commit is damaged")
-        meta = max(chosen)
-        if (meta[3] + 1) * self.page_bytes > self._size_bytes:
-            raise _Fault(
-                f"the file has {self._size_bytes:,} bytes; "
-                f"its description counts {(meta[3] + 1) * self.page_bytes:,}"
-            )
-        return meta
+        return max(metas)
 
 
 class _Walk:
@@ -130,8 +139,8 @@ class _Walk:
         self._faults: list[str] = []
         self._last_page = 0
 
-    def run(self, txn_id: int | None) -> list[str]:
-        _, free, main, self._last_page = self._file.newest(txn_id)
+    def run(self, meta: _Meta) -> list[str]:
+        _, free, main, self._last_page = meta
         self._tree("the table of databases", main, is_main=True)
         for pages in self._free_lists(free):
             for number in pages:
@@ -256,6 +265,8 @@ class _Walk:
         (first,) = struct.unpack_from("<Q", page, at)
         pages = -(-(HEADER.size + size_bytes) // self._file.page_bytes)
         self._claim(owner, first, first + pages - 1)
+        if (first + pages) * self._file.page_bytes > self._file.size_bytes:
+            raise _Fault("the file is cut short")
         offset = first * self._file.page_bytes
         stated, _, page_flags, count = OVERFLOW_HEADER.unpack(
             self._file.read(offset, OVERFLOW_HEADER.size)

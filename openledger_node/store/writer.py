@@ -53,6 +53,7 @@ _LEAF_BEGINNING: Final = b"\x97" + encode(EVENT_VERSION)
 class Draft(msgspec.Struct, frozen=True, gc=False):
     """An event that is to be appended: everything but its sequence number.
 
+    Whoever makes it has held `body` to E1 and to its kind (`kinds.check_body`).
     `payloads` are small payloads (commitment, bytes) stored in the same transaction; `keys` are the
     caller's idempotency keys, under which the event's place is remembered in it too.
     """
@@ -196,6 +197,11 @@ class LogWriter:
             self._queue.put(_Batch(drafts, endings, done))
         return done.result()
 
+    @property
+    def waiting(self) -> int:
+        """How many batches are queued behind the flush that is under way."""
+        return self._queue.qsize()
+
     def sign_pending(self) -> SignedHead | None:
         """Signs over durable leaves that a crash left without a head; the newest head."""
         with self._store.environment.reading() as txn:
@@ -272,7 +278,7 @@ class LogWriter:
 
     def _sign(self, written: _Written | None) -> SignedHead:
         """Step 2: read back, hash again, sign, store the head, durable."""
-        with self._store.environment.writing() as txn:
+        with self._store.environment.writing(finishing=True) as txn:
             record = logs.read_record(txn, self._number)
             if record.head is not None and record.head.size == record.size:
                 return record.head  # another process signed over these leaves already
