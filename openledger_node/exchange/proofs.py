@@ -55,7 +55,7 @@ from openledger_node.ledger.votes import WitnessState
 from openledger_node.node.core import NodeCore
 from openledger_node.node.epochs import settled
 from openledger_node.node.finality import make_final
-from openledger_node.node.lookup import find_account, find_id
+from openledger_node.node.lookup import find_id, known_account, must_be_final
 from openledger_node.node.reading import Located, body_of, events_of, must_find, shown_body
 from openledger_node.node.reports import stored_statement, write_new
 from openledger_node.node.results import Proved, Verified
@@ -143,11 +143,9 @@ def _parts_of(core: NodeCore, snapshot: Snapshot, text: str, epoch: int | None) 
     for fork in snapshot.forks():
         if len(text) >= 8 and fork.head_a.log_id.hex().startswith(text.lower()):
             return "fork", fork
-    try:
-        account: bytes | None = find_account(snapshot, text)
-    except UsageError:
-        account = None
-    if account is not None and views.account(snapshot.state, account) is not None:
+    account = known_account(snapshot, text)
+    if account is not None:
+        must_be_final(snapshot, account)
         return "credit", _credit_proof(core, snapshot, account, epoch)
     found = must_find(snapshot, find_id(snapshot, text))
     return "event", event_proof(core, snapshot, found)

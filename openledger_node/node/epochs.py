@@ -31,6 +31,9 @@ from openledger_node.store.store import Certificate
 MAX_OWN_EVENTS: Final = 16
 """Events that one seat says in one epoch: five in a good one, a few more after skipped views."""
 
+STATES_BEHIND: Final = 2
+"""Epochs before the newest whose states may still come in."""
+
 _WITNESS: Final = b"witness."
 _KIND_WINDOW_BYTES: Final = 32
 
@@ -197,9 +200,11 @@ def _store_epoch(core: NodeCore, decided: Decided, folded: Folded) -> None:
 def catch_up(core: NodeCore, *, progress: Progress = no_progress) -> int:
     """Folds every epoch that the witnesses' logs held here decide; how many."""
     done = 0
+    first: int | None = None
     while True:
         with core.store.read() as snapshot:
             epoch = snapshot.last_epoch() + 1
+            first = epoch if first is None else first
             round_ = load_round(core, snapshot, epoch)
             decided = round_.decision(snapshot.cut_marks())
             if decided is None or not _data_held(snapshot, decided):
@@ -207,7 +212,7 @@ def catch_up(core: NodeCore, *, progress: Progress = no_progress) -> int:
             folded = fold_decided(core, snapshot, decided, progress)
         _store_epoch(core, decided, folded)
         done += 1
-    collect_states(core)
+    collect_states(core, first - STATES_BEHIND)
     if done:
         core.store.index_ids()
     return done
@@ -218,12 +223,12 @@ def _data_held(snapshot: Snapshot, decided: Decided) -> bool:
     return all(histories.holds(mark) for mark in decided.changed)
 
 
-def collect_states(core: NodeCore) -> None:
-    """Keeps the seats' signed states of the newest epochs; alarms on a different root."""
+def collect_states(core: NodeCore, first: int) -> None:
+    """Keeps the seats' signed states of epochs from `first` on; alarms on a different root."""
     with core.store.read() as snapshot:
         last = snapshot.last_epoch()
         seats = seat_set(snapshot)
-        since = {log.log_id: _before_cut(snapshot, log.log_id, last) for log in snapshot.logs()}
+        since = {log.log_id: _size_by(snapshot, log.log_id, first) for log in snapshot.logs()}
         found: dict[int, Round] = {}
         for _, _, event in witness_events(snapshot, seats, since):
             epoch = getattr(event.body, "epoch", 0)
@@ -246,14 +251,16 @@ def collect_states(core: NodeCore) -> None:
             core.store.set_facts("alarm", [(epoch.to_bytes(8, "big"), text.encode())])
 
 
-def _before_cut(snapshot: Snapshot, log_id: bytes, epoch: int) -> int:
-    """The size of a log two cuts ago: where to look for states of the last two epochs."""
-    sizes = [
-        size
-        for number in (epoch - 1, epoch - 2)
-        if number >= 0 and (size := snapshot.size_in_cut(log_id, number)) is not None
-    ]
-    return min(sizes) if len(sizes) == 2 else 0
+def _size_by(snapshot: Snapshot, log_id: bytes, epoch: int) -> int:
+    """The size of a log in the cut of an epoch or of one shortly before.
+
+    A seat signs an epoch's state after the part of its log that the epoch's cut holds.
+    """
+    for number in range(epoch, max(0, epoch - STATES_BEHIND), -1):
+        size = snapshot.size_in_cut(log_id, number)
+        if size is not None:
+            return size
+    return 0
 
 
 def settled(snapshot: Snapshot, core: NodeCore, epoch: int) -> Settled:
@@ -384,7 +391,7 @@ def _sign_missing_state(core: NodeCore) -> None:
         record.next_set_digest,
     )
     _say(core, machine.state_event(core.ledger_id, decided, folded, seat.key))
-    collect_states(core)
+    collect_states(core, epoch)
 
 
 def _report(snapshot: Snapshot, folded: Folded | None, note: str) -> EpochClosed:

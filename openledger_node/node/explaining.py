@@ -20,11 +20,11 @@ from openledger_node.credit.explain import (
 )
 from openledger_node.credit.journal import Journal, parse_journal
 from openledger_node.credit.statement import Row
-from openledger_node.ledger.errors import BadInput, Refused, StoreDamaged, UsageError
+from openledger_node.ledger.errors import BadInput, Refused, StoreDamaged
 from openledger_node.ledger.names import account_short
 from openledger_node.node.core import NodeCore
 from openledger_node.node.finality import make_final
-from openledger_node.node.lookup import find_account, find_id
+from openledger_node.node.lookup import find_id, known_account, must_be_final
 from openledger_node.node.reading import Located, body_of, find_event, must_find, outcome
 from openledger_node.node.registry import effective_licences
 from openledger_node.node.reports import stored_statement
@@ -41,8 +41,9 @@ def explain(core: NodeCore, text: str, epoch: int | None = None) -> Explanation:
     """
     make_final(core)
     with core.store.read() as snapshot:
-        account = _account_of(snapshot, text)
+        account = known_account(snapshot, text)
         if account is not None:
+            must_be_final(snapshot, account)
             return _explain_account(core, snapshot, account, epoch)
         event_id = find_id(snapshot, text)
         if views.account(snapshot.state, event_id) is not None:
@@ -54,15 +55,6 @@ def explain(core: NodeCore, text: str, epoch: int | None = None) -> Explanation:
             return _explain_receipt(snapshot, event_id)
         found = must_find(snapshot, event_id)
         return Explanation(event_id.hex(), found.event.kind, _explain_other(snapshot, found))
-
-
-def _account_of(snapshot: Snapshot, text: str) -> bytes | None:
-    """The account that the text names, if it names one."""
-    try:
-        account = find_account(snapshot, text)
-    except UsageError:
-        return None
-    return account if views.account(snapshot.state, account) is not None else None
 
 
 def _journal(snapshot: Snapshot, epoch: int) -> Journal:

@@ -20,8 +20,11 @@ from openledger_node.store.writer import Draft
 
 
 def may_close(core: NodeCore) -> bool:
-    """Whether this home closes epochs by itself when a command needs it."""
-    if not core.config.auto_close:
+    """Whether this home closes epochs by itself when a command needs it.
+
+    A copy does not: it shows what is final until it is told to go on as the seat.
+    """
+    if not core.config.auto_close or core.is_copy():
         return False
     with core.store.read() as snapshot:
         return core.is_solo_seat(snapshot)

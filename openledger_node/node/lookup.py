@@ -12,8 +12,8 @@ from typing import Final
 
 from openledger_node.credit import views
 from openledger_node.ledger import names
-from openledger_node.ledger.errors import BadInput, UsageError
-from openledger_node.ledger.events import parse_event
+from openledger_node.ledger.errors import BadInput, Refused, UsageError
+from openledger_node.node.reading import well_formed
 from openledger_node.store.snapshot import Snapshot
 
 MAX_CANDIDATES_SHOWN: Final = 5
@@ -78,6 +78,26 @@ def find_account(snapshot: Snapshot, text: str) -> bytes:
     return _only(_accounts_with(snapshot, digits), text, "account", known)
 
 
+def known_account(snapshot: Snapshot, text: str) -> bytes | None:
+    """The account that `text` names, where the ledger or a log held here knows it."""
+    try:
+        account = find_account(snapshot, text)
+    except UsageError:
+        return None
+    known = views.account(snapshot.state, account) is not None
+    return account if known or account in _accounts_with(snapshot, account.hex()) else None
+
+
+def must_be_final(snapshot: Snapshot, account: bytes) -> None:
+    """Refuses an account that no final event has created yet."""
+    if views.account(snapshot.state, account) is None:
+        raise Refused(
+            f"account {names.account_short(account)} is not final on this ledger yet",
+            hint="an epoch must close over its log first",
+            code="not_final",
+        )
+
+
 def _short_head(text: str) -> bytes:
     try:
         return names.parse_account_short(text)
@@ -120,7 +140,8 @@ def kind_of(snapshot: Snapshot, event_id: bytes) -> str | None:
         return final
     for log_id, seq, found in snapshot.find_event(event_id):
         if found == event_id:
-            return parse_event(snapshot.leaves(log_id, seq, seq + 1)[0]).kind
+            event = well_formed(snapshot.leaves(log_id, seq, seq + 1)[0])
+            return event.kind if event is not None else None
     return None
 
 

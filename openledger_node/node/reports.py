@@ -131,6 +131,8 @@ def credits(core: NodeCore, text: str | None = None, *, pending: bool = False) -
         for item in views.escrows(chosen):
             escrow[item.account] = escrow.get(item.account, 0) + item.amount_micro
         later = {item.account_id: item.balance_micro for item in views.accounts(view.state)}
+        final = {item.account_id: item.balance_micro for item in views.accounts(state)}
+        moving = {key: later[key] - final.get(key, 0) for key in later}
         found = {item.account_id: item for item in views.accounts(chosen)}
         for account_id in escrow:
             found.setdefault(account_id, views.AccountView(account_id, 0, 0, 0, 0, 0, 0, 0, 0))
@@ -147,7 +149,7 @@ def credits(core: NodeCore, text: str | None = None, *, pending: bool = False) -
             epoch=snapshot.last_epoch(),
             pending=pending,
             accounts=tuple(
-                _credit(found[account_id], petnames.get(account_id), escrow, later)
+                _credit(found[account_id], petnames.get(account_id), escrow, moving)
                 for account_id in shown_ids
             ),
             issued_micro=totals.issued_micro,
@@ -158,9 +160,8 @@ def credits(core: NodeCore, text: str | None = None, *, pending: bool = False) -
 
 
 def _credit(
-    view: views.AccountView, name: str | None, escrow: dict[bytes, int], later: dict[bytes, int]
+    view: views.AccountView, name: str | None, escrow: dict[bytes, int], moving: dict[bytes, int]
 ) -> results.Credit:
-    pending = later.get(view.account_id, view.balance_micro) - view.balance_micro
     return results.Credit(
         account_id=view.account_id.hex(),
         account=account_short(view.account_id),
@@ -173,7 +174,7 @@ def _credit(
         earned_model_micro=view.earned_model_micro,
         earned_agent_micro=view.earned_agent_micro,
         refunds_micro=view.refunds_micro,
-        pending_micro=pending,
+        pending_micro=moving.get(view.account_id, 0),
         units=view.units_paid + view.units_unpaid,
         units_paid=view.units_paid,
         units_unpaid=view.units_unpaid,

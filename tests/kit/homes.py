@@ -11,11 +11,16 @@ The clock ticks a millisecond a look. Texts are sentences of words that no other
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import lmdb
+import pytest
 
 from openledger_node.api import Home, initialise, open_home
 from openledger_node.node import results
@@ -23,6 +28,20 @@ from openledger_node.node import results
 CREDIT = 1_000_000
 START_MS = 1_700_000_000_000
 WITNESS = "coop"
+
+
+@contextmanager
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Leaves syncing to the operating system: nothing here cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        opened = lmdb.open
+
+        def quick(*arguments: Any, **options: Any) -> Any:
+            return opened(*arguments, **(options | {"sync": False, "metasync": False}))
+
+        patch.setattr(lmdb, "open", quick)
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 class Clock:

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.homes import Coop, Ready, ready
+from tests.kit.homes import Coop, Ready, no_waiting_for_the_disk, ready
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_disk() -> Iterator[None]:
+    with no_waiting_for_the_disk():
+        yield
 
 
 @pytest.fixture
