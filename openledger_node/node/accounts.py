@@ -47,11 +47,15 @@ from openledger_node.node.results import (
     Initialised,
     Recorded,
 )
-from openledger_node.node.setup import move_into_place, open_log, refuse_used_place
+from openledger_node.node.setup import (
+    checked_petname,
+    move_into_place,
+    open_log,
+    refuse_used_place,
+)
 from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.store import Store
 
-MAX_PETNAME_CHARS: Final = 64
 MAX_INVITATION_BYTES: Final = 256 * 1024
 
 
@@ -90,11 +94,7 @@ def _shown(core: NodeCore, snapshot: Snapshot, account_id: bytes) -> Account:
 
 def account_name(core: NodeCore, text: str, petname: str) -> Account:
     """Gives an account a name that only this home knows."""
-    clean = petname.strip()
-    if not clean or len(clean) > MAX_PETNAME_CHARS or not clean.isprintable():
-        raise UsageError(f"a petname has 1 to {MAX_PETNAME_CHARS} printable characters")
-    if clean.lower().startswith("acct-"):
-        raise UsageError("a petname may not look like an account's short form")
+    clean = checked_petname(petname)
     with core.store.read() as snapshot:
         account_id = find_account(snapshot, text)
         taken = [a for a, name in snapshot.petnames().items() if name == clean and a != account_id]

@@ -53,6 +53,7 @@ from openledger_node.node.results import Initialised
 from openledger_node.store.store import Store
 from openledger_node.store.writer import Draft, LogWriter
 
+MAX_PETNAME_CHARS: Final = 64
 MAX_PARAMS_FILE_BYTES: Final = 64 * 1024
 MAX_GENESIS_FILE_BYTES: Final = 256 * 1024
 
@@ -94,6 +95,16 @@ def create_body(ledger_id: bytes, inception: Inception, keys: NewKeys) -> Accoun
     )
 
 
+def checked_petname(petname: str) -> str:
+    """A name that people can tell from an id, on one line."""
+    clean = petname.strip()
+    if not clean or len(clean) > MAX_PETNAME_CHARS or not clean.isprintable():
+        raise UsageError(f"a petname has 1 to {MAX_PETNAME_CHARS} printable characters")
+    if clean.lower().startswith("acct-"):
+        raise UsageError("a petname may not look like an account's short form")
+    return clean
+
+
 def initialise(
     home: Path,
     *,
@@ -106,6 +117,7 @@ def initialise(
 ) -> Initialised:
     """Makes a home with a new account: on a new solo ledger, or on the ledger of `genesis_file`."""
     refuse_used_place(home)
+    name = checked_petname(name) if name is not None else None
     if genesis_file is not None and params_file is not None:
         raise UsageError("a ledger that is joined has its params in its genesis")
     keys = new_keys()
