@@ -13,6 +13,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
@@ -50,12 +51,15 @@ class FrameWriter:
         try:
             self._file.write(data)
         except OSError as error:
-            raise StoreUnavailable(
-                f"cannot write {self.path}: {error.strerror}",
-                hint="free some space or name another place",
-            ) from None
+            raise self._unwritable(error) from None
         self._digest.update(data)
         self.size_bytes += len(data)
+
+    def _unwritable(self, error: OSError) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"cannot write {self.path}: {error.strerror}",
+            hint="free some space or name another place",
+        )
 
     def write(self, *items: Any) -> None:
         """One frame; its first item is its word."""
@@ -76,15 +80,21 @@ class FrameWriter:
     ) -> None:
         try:
             if kind is None:
-                self.write("end", self._frames, self._digest.digest())
-                self._file.flush()
-                os.fsync(self._file.fileno())
+                self._finish()
+        except OSError as fault:
+            raise self._unwritable(fault) from None
         finally:
-            self._file.close()
-            if kind is None:
-                self._partial.rename(self.path)
-            else:
-                self._partial.unlink(missing_ok=True)
+            with suppress(OSError):  # what could not be flushed is given up with the file
+                self._file.close()
+            self._partial.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        """The end frame; the file is durable before it has its name."""
+        self.write("end", self._frames, self._digest.digest())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._partial.rename(self.path)
 
 
 def read_frames(

@@ -18,6 +18,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +26,7 @@ from typing import Any, Final
 from openledger_node.ledger.errors import BadInput, Refused, StoreDamaged
 from openledger_node.ledger.events import SEGMENT_LEAVES
 from openledger_node.store import logs
-from openledger_node.store.environment import MAP_BYTES, Environment, Txn, translated
+from openledger_node.store.environment import MAP_BYTES, Environment, translated
 from openledger_node.store.frames import FrameWriter, read_frames
 from openledger_node.store.snapshot import IN_FILE, payload_path
 from openledger_node.store.store import Store
@@ -39,6 +40,7 @@ MAX_FILES: Final = 10_000_000
 MAX_KEPT_FILE_BYTES: Final = 2**20
 """Settings, keys and the recovery file: each is a few kilobytes."""
 STORE_FILE: Final = "ledger/data.mdb"
+COPY_PREFIX: Final = ".copy-"
 _KEPT: Final = re.compile(r"node\.toml|recovery-[a-z0-9-]{1,64}\.json|keys/[a-z_]{1,32}\.key")
 _PAYLOAD: Final = re.compile(r"payloads/([0-9a-f]{2})/\1[0-9a-f]{62}")
 
@@ -77,8 +79,9 @@ def compact(store: Store, progress: Progress = no_progress) -> Compaction:
     with store.alone():
         before = path.stat().st_size
         original = store.is_original()
-        with store.environment.writing() as txn:
-            _drop_leftovers(txn)
+        for left in store.home.glob(f"{COPY_PREFIX}*"):  # by a run that was cut off
+            shutil.rmtree(left, ignore_errors=True)
+        _drop_leftovers(store.environment)
         with _copied(store, store.home) as copy:
             progress(1, 2, "copy")
             _replace(store, copy, path)
@@ -88,16 +91,22 @@ def compact(store: Store, progress: Progress = no_progress) -> Compaction:
         return Compaction(before, path.stat().st_size)
 
 
-def _drop_leftovers(txn: Txn) -> None:
+def _drop_leftovers(environment: Environment) -> None:
     """What lies beyond a log's size: imports that were cut off (S7)."""
-    sealed = {
-        int.from_bytes(key, "big"): logs.decode_record(stored).size // SEGMENT_LEAVES
-        for key, stored in txn.scan("logs")
-    }
-    for name in ("segments", "spine"):
-        for key in list(txn.keys(name)):
-            number, segment = int.from_bytes(key[:4], "big"), int.from_bytes(key[4:], "big")
-            if segment >= sealed.get(number, 0):
+    with environment.reading() as txn:
+        sealed = {
+            int.from_bytes(key, "big"): logs.decode_record(stored).size // SEGMENT_LEAVES
+            for key, stored in txn.scan("logs")
+        }
+        left = [
+            (name, key)
+            for name in ("segments", "spine")
+            for key in txn.keys(name)
+            if int.from_bytes(key[4:], "big") >= sealed.get(int.from_bytes(key[:4], "big"), 0)
+        ]
+    if left:  # a full store takes no write, and may be compacted for that very reason
+        with environment.writing() as txn:
+            for name, key in left:
                 txn.delete(name, key)
 
 
@@ -122,7 +131,7 @@ class _copied:
     def __init__(self, store: Store, beside: Path) -> None:
         self._store = store
         with translated("be copied"):
-            self._folder = Path(tempfile.mkdtemp(prefix=".copy-", dir=beside))
+            self._folder = Path(tempfile.mkdtemp(prefix=COPY_PREFIX, dir=beside))
 
     def __enter__(self) -> Path:
         try:
@@ -220,8 +229,8 @@ def restore(path: Path, home: Path, progress: Progress = no_progress) -> Restore
     staging = home.with_name(f"{home.name}.restore-{secrets.token_hex(4)}")
     with translated("be restored"):
         staging.mkdir(parents=True, mode=0o700)
+    reader = _Restoring(staging)
     try:
-        reader = _Restoring(staging)
         for frame in read_frames(
             path, MAGIC, "a backup", lambda done, total: progress(done, total, "bytes")
         ):
@@ -234,6 +243,7 @@ def restore(path: Path, home: Path, progress: Progress = no_progress) -> Restore
             _sync_folder(home.parent)
         return made
     except BaseException:
+        reader.close()
         shutil.rmtree(staging, ignore_errors=True)
         raise
 
@@ -288,6 +298,12 @@ class _Restoring:
             os.fsync(self._file.fileno())
             self._file.close()
         self._file = None
+
+    def close(self) -> None:
+        """Lets go of a file that was not finished."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
 
     def finish(self) -> RestoredHome:
         """After the end frame: the store opens, and is the ledger's that the file names."""
