@@ -28,7 +28,8 @@ from scripts.benchmarks.works import MIXED_HOME, Scale
 
 CLOSED_RECEIPTS: Final = 10_000
 EPOCH_EVENTS: Final = 10_000
-KIB_OF_MIB: Final = 1_024
+BYTES_OF_KIB: Final = 1_024
+BYTES_OF_MB: Final = 1_000_000
 
 
 class MemoryState:
@@ -65,7 +66,7 @@ def fold_from_scratch(scale: Scale) -> list[Figure]:
         raise RuntimeError(f"{void} of the made-up events are void")
     return [
         Figure("fold", "fold from scratch", folding.events / folding.seconds, "events/s"),
-        Figure("fold", "peak memory", peak_kib / KIB_OF_MIB, "MiB"),
+        Figure("fold", "peak memory", peak_kib * BYTES_OF_KIB / BYTES_OF_MB, "MB"),
     ]
 
 
