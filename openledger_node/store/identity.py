@@ -63,7 +63,8 @@ def is_bound(home: Path, nonce: bytes | None) -> bool:
     """Whether the home is where, and what, it was when it was bound."""
     try:
         with (home / FILE_NAME).open("rb") as file:
-            found = json.loads(file.read(MAX_FILE_BYTES))
-    except (OSError, ValueError):
+            data = file.read(MAX_FILE_BYTES + 1)
+        found = json.loads(data) if len(data) <= MAX_FILE_BYTES else None
+    except (OSError, ValueError, RecursionError):
         return False
     return nonce is not None and found == _facts(home, nonce)
