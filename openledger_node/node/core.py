@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from openledger_node.ledger.errors import Refused, UsageError
+from openledger_node.ledger.errors import BadInput, Refused, UsageError
 from openledger_node.ledger.genesis import Genesis
 from openledger_node.ledger.keys import SigningKey
 from openledger_node.ledger.kinds import check_body
@@ -169,7 +169,10 @@ class NodeCore:
         self, kind: str, body: Any, commit: bytes | None = None, payload_len: int = 0
     ) -> Draft:
         """A draft held to its kind's shape. BadInput says what does not fit."""
-        check_body(kind, body)
+        try:
+            check_body(kind, body)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise BadInput(f"the {kind} cannot be written: {error}") from None
         return Draft(kind, body, self.clock_ms(), commit, payload_len)
 
     def append(self, drafts: Sequence[Draft]) -> list[Recorded]:

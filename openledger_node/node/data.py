@@ -135,9 +135,8 @@ def _record(
     sources: Sequence[SourceDocument],
     policy: Any,
 ) -> str:
-    """Payload first, then the event: an event without its payload could never be served."""
-    core.store.put_payload(commit, payload)
-    done = judged_append(core, "data.contribute", body, commit=commit, payload_len=len(payload))
+    """The event with its payload; then what is known of its documents, and who may have it."""
+    done = judged_append(core, "data.contribute", body, commit=commit, payload=payload)
     event_id = bytes.fromhex(done.event_id)
     core.store.set_facts(DOCUMENT_FACT, [(source.digest, event_id) for source in sources])
     if policy != "none":

@@ -148,8 +148,13 @@ def _held(snapshot: Snapshot) -> Held:
     )
 
 
+def is_due(snapshot: Snapshot) -> bool:
+    """Whether an epoch is due (A1): something is not final, or falls due in the next epoch."""
+    return has_pending(snapshot) or views.due_in(snapshot.state, snapshot.last_epoch() + 1)
+
+
 def has_pending(snapshot: Snapshot) -> bool:
-    """Whether something other than witnesses' votes is not final yet, or falls due."""
+    """Whether something other than witnesses' votes is not final yet."""
     seats = seat_set(snapshot)
     for log in snapshot.logs():
         if log.head is None:
@@ -165,7 +170,7 @@ def has_pending(snapshot: Snapshot) -> bool:
             leaves = snapshot.leaves(log.log_id, first, stop)
             if any(not _is_vote(leaf) for leaf in leaves):
                 return True
-    return views.due_in(snapshot.state, snapshot.last_epoch() + 1)
+    return False
 
 
 def _is_vote(leaf: bytes) -> bool:
@@ -298,7 +303,7 @@ def _close(core: NodeCore, progress: Progress) -> EpochClosed:
     with core.store.read() as snapshot:
         epoch = snapshot.last_epoch() + 1
         round_ = load_round(core, snapshot, epoch)
-        if not round_.frontiers and not has_pending(snapshot):
+        if not round_.frontiers and not is_due(snapshot):
             return _report(snapshot, None, "nothing is due")
     decided = _decide(core, epoch, progress)
     with core.store.read() as snapshot:

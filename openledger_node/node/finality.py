@@ -2,7 +2,8 @@
 
 On a solo ledger with `epoch.auto_close`, an epoch closes before a command that reads an id or a
 balance that is not final; never after each append, so bulk stays fast. A home that is not the
-ledger's only seat cannot close; its commands read what is final and say what is pending.
+ledger's only seat cannot close; its commands read what is final and say what is pending. What
+merely falls due with the next epoch waits for one: looking at a balance lets no time pass.
 """
 
 from __future__ import annotations
@@ -47,18 +48,21 @@ def judged_append(
     body: Any,
     *,
     commit: bytes | None = None,
-    payload_len: int = 0,
+    payload: bytes = b"",
 ) -> Recorded:
     """Appends one event that the rules, as far as this home can see, will honour.
 
-    Else refuses it.
+    Else refuses it. A payload is kept before its event, which could never be served without it,
+    and not at all when the event is refused.
     """
-    draft = core.draft(kind, body, commit, payload_len)
+    draft = core.draft(kind, body, commit, len(payload))
     verdict = _judge(core, draft)
     if verdict is not None and (verdict.rule or verdict.parked) and make_final(core):
         verdict = _judge(core, draft)
     if verdict is not None and verdict.rule:
         refuse(verdict.rule, verdict.reason or "", kind)
+    if commit is not None:
+        core.store.put_payload(commit, payload)
     return core.append([draft])[0]
 
 

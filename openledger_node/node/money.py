@@ -25,6 +25,8 @@ from openledger_node.ledger.names import account_short
 from openledger_node.node.core import NodeCore
 from openledger_node.node.finality import judged_append, make_final
 from openledger_node.node.lookup import find_account, find_id
+from openledger_node.node.pending import pending_view
+from openledger_node.node.reports import write_new
 from openledger_node.node.results import MoneyMoved, Payout, Payouts
 from openledger_node.store.snapshot import Snapshot
 
@@ -120,7 +122,16 @@ def payout(
         for item in items
     )
     _write_csv(out, shown, reference)
-    done = [judged_append(core, "money.payout", body).event_id for body in bodies]
+    done: list[str] = []
+    try:
+        for body in bodies:
+            done.append(judged_append(core, "money.payout", body).event_id)
+    except BaseException:
+        # The list must not outlive payouts that were not recorded: somebody would pay by it.
+        out.unlink()
+        if done:
+            _write_csv(out, shown[: len(done) * ITEMS_A_PAYOUT], reference)
+        raise
     return Payouts(tuple(done), shown, sum(item.amount_micro for item in shown), str(out))
 
 
@@ -128,10 +139,14 @@ def _open_redeems(
     core: NodeCore, snapshot: Snapshot, redeems: Sequence[str] | None
 ) -> list[views.RedeemView]:
     """The redeems payable by this account now; a named one that is not payable is refused."""
+    later = pending_view(core, snapshot).state
     payable = {
         item.redeem_id: item
         for item in views.redeems(snapshot.state)
-        if item.issuer == core.account_id and item.open_micro > 0
+        if item.issuer == core.account_id
+        and item.open_micro > 0
+        and (after := views.redeem(later, item.redeem_id)) is not None
+        and after.open_micro >= item.open_micro
     }
     if redeems is None:
         return [payable[redeem_id] for redeem_id in sorted(payable)]
@@ -155,7 +170,7 @@ def _write_csv(out: Path, rows: Sequence[Payout], reference: str) -> None:
     for row in rows:
         cells = [row.redeem_id, row.account_id, row.account, str(row.amount_micro), reference]
         writer.writerow([harmless(cell) for cell in cells])
-    out.write_text(text.getvalue(), encoding="utf-8")
+    write_new(out, text.getvalue().encode())
 
 
 def harmless(cell: str) -> str:
@@ -163,7 +178,7 @@ def harmless(cell: str) -> str:
 
     Petnames and references are typed by people.
     """
-    return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t") else cell
+    return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
 def payout_reverse(core: NodeCore, payout_id: str) -> Payouts:

@@ -245,7 +245,7 @@ def test_closing_with_nothing_due_does_nothing(coop: Coop) -> None:
     assert coop[WITNESS].status().events == before
 
 
-def test_what_falls_due_makes_an_epoch_due(tmp_path: Path) -> None:
+def test_what_falls_due_makes_an_epoch_due_and_looking_does_not(tmp_path: Path) -> None:
     from tests.kit.homes import ready
 
     made = ready(tmp_path, params="maturity_epochs = 2\n")
