@@ -280,8 +280,11 @@ class LogWriter:
         """Step 2: read back, hash again, sign, store the head, durable."""
         with self._store.environment.writing(finishing=True) as txn:
             record = logs.read_record(txn, self._number)
-            if record.head is not None and record.head.size == record.size:
-                return record.head  # another process signed over these leaves already
+            covered = record.head.size if record.head else 0
+            if record.head is not None and _end(written, record.size) <= covered <= record.size:
+                # Another process has signed over these leaves, and maybe more have come since.
+                _hold_to_written(txn, self._number, written)
+                return record.head
             self._hold_to_store(txn, record, written)
             head = sign_head(self._key, self._genesis, record.size, record.frontier.root()).signed
             self.signs += 1
@@ -310,6 +313,19 @@ class LogWriter:
                 return
         if base.extend(read_back) != record.frontier:
             raise _would_fork("the log's stored nodes do not fit its events")
+
+
+def _end(written: _Written | None, size: int) -> int:
+    """The size that a head must have to cover what was written, or the whole log."""
+    return size if written is None else written.first_seq + len(written.hashes)
+
+
+def _hold_to_written(txn: Txn, number: int, written: _Written | None) -> None:
+    if written is None:
+        return
+    stop = written.first_seq + len(written.hashes)
+    if logs.stored_hashes(txn, number, written.first_seq, stop) != written.hashes:
+        raise _would_fork("the events read back are not those that were written")
 
 
 def _would_fork(reason: str) -> StoreDamaged:

@@ -329,6 +329,32 @@ def test_four_processes_append_to_one_log_and_all_their_heads_are_of_one_history
     assert place.head().size == len(leaves)
 
 
+@pytest.mark.parametrize("others", [0, 3, 300])
+def test_leaves_that_another_process_signed_meanwhile_are_acknowledged(
+    place: Place, others: int
+) -> None:
+    """Between the two steps another process signs over ours, and a third one appends more."""
+    head = []
+
+    def meanwhile(name: str) -> None:
+        if name != POINTS[1]:
+            return
+        head.append(place.writer().sign_pending())
+        if others:
+            with place.raw() as txn:
+                more = [leaf(11 + index, note(index)) for index in range(others)]
+                logs.append_leaves(txn, 0, logs.read_record(txn, 0), more, merkle.leaf_hashes(more))
+
+    with place.writer(meanwhile) as writer:
+        done = writer.append(notes(1, 10))
+        assert writer.signs == 0
+    assert (done.first_seq, done.head) == (1, head[0])
+    place.wrote(notes(1, 10))
+    assert done.event_ids == event_ids(place.log_id, 1, place.leaves()[1:])
+    assert place.held()[:11] == place.leaves()
+    assert place.head().size == 11
+
+
 def with_head(place: Place, size: int, root: bytes) -> SignedHead:
     """Replaces the stored head by one of this device over something else."""
     head = sign_head(DEVICE, place.genesis, size, root).signed

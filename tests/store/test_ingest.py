@@ -1,0 +1,256 @@
+"""Taking in somebody else's log: all of it verified, or nothing of it visible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from openledger_node.ledger import merkle
+from openledger_node.ledger.encoding import encode
+from openledger_node.ledger.errors import BadInput, Refused, VerificationFailed
+from openledger_node.ledger.forks import verify_fork
+from openledger_node.ledger.heads import sign_head
+from openledger_node.store import ingest as ingesting
+from openledger_node.store import logs
+from openledger_node.store.ingest import ingest
+from openledger_node.store.snapshot import LogInfo
+from tests.kit.ledgerkit import MemoryLog, digest, key
+from tests.store.place import DEVICE, KIND, Place, chain, chunked, leaf, note
+
+
+@pytest.fixture
+def log(place: Place) -> MemoryLog:
+    """Somebody else's log of one event."""
+    return place.ledger.open_log(digest("ada"), key("ada", "device"), "ada")
+
+
+def held(place: Place, log: MemoryLog) -> LogInfo | None:
+    with place.store.read() as snapshot:
+        return snapshot.log(log.log_id)
+
+
+def assert_holds(place: Place, log: MemoryLog, size: int) -> None:
+    """The store has the log's first `size` leaves, no more, and what follows from them."""
+    info = held(place, log)
+    assert info is not None and info.head is not None
+    assert (info.size, info.head, info.own) == (size, log.head(size).signed, False)
+    with place.store.read() as snapshot:
+        assert snapshot.leaves(log.log_id, 0, size) == log.leaves[:size]
+        assert snapshot.root_at(log.log_id, size) == log.mark(size).root
+    with place.store.environment.reading() as txn:
+        tail = list(txn.scan("tail", logs.number_key(info.number)))
+        assert len(tail) == size % 256
+        record = logs.read_record(txn, info.number)
+        assert record.frontier == merkle.Frontier().extend(merkle.leaf_hashes(log.leaves[:size]))
+
+
+def assert_holds_nothing(place: Place, log: MemoryLog) -> None:
+    info = held(place, log)
+    assert info is None or (info.size, info.head) == (0, None)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 255, 256, 257, 10_000])
+def test_a_log_arrives_whole_in_chunks_of_any_size(
+    place: Place, log: MemoryLog, chunk: int
+) -> None:
+    chain(log, 600)
+    assert place.ingest(log, chunk=chunk).added == 601
+    assert_holds(place, log, 601)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(1, 2), (5, 5), (5, 300), (256, 257), (300, 512), (512, 513), (600, 601)]
+)
+def test_a_log_that_grew_is_extended(place: Place, log: MemoryLog, first: int, second: int) -> None:
+    chain(log, 600)
+    place.ingest(log, first)
+    assert place.ingest(log, second).added == second - first
+    assert_holds(place, log, second)
+
+
+def test_an_older_head_of_a_held_log_changes_nothing(place: Place, log: MemoryLog) -> None:
+    chain(log, 300)
+    place.ingest(log)
+    done = place.ingest(log, 20)
+    assert (done.added, done.fork) == (0, None)
+    assert_holds(place, log, 301)
+
+
+def test_a_long_log_is_staged_in_portions(
+    place: Place, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingesting, "STAGED_LEAVES", 512)
+    chain(log, 2_000)
+    place.ingest(log, chunk=300)
+    assert_holds(place, log, 2_001)
+
+
+def test_an_import_that_is_cut_off_leaves_nothing_visible_and_can_be_done_again(
+    place: Place, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingesting, "STAGED_LEAVES", 256)
+    chain(log, 1_000)
+
+    def cut_off() -> Iterator[list[bytes]]:
+        yield log.leaves[:700]
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        ingest(place.store, log.genesis, log.head().signed, cut_off())
+    assert_holds_nothing(place, log)
+    assert len(place.items("segments")) == 2
+    place.ingest(log, 300)
+    assert_holds(place, log, 300)
+    place.ingest(log)
+    assert_holds(place, log, 1_001)
+
+
+@pytest.mark.parametrize("at", [0, 1, 255, 256, 299])
+def test_one_other_leaf_and_nothing_is_stored(place: Place, log: MemoryLog, at: int) -> None:
+    chain(log, 299)
+    leaves = list(log.leaves)
+    leaves[at] = leaf(at, note(99))
+    with pytest.raises(BadInput, match="do not have the root"):
+        ingest(place.store, log.genesis, log.head().signed, chunked(leaves, 100))
+    assert_holds_nothing(place, log)
+
+
+@pytest.mark.parametrize(
+    ("forged", "message"),
+    [
+        (b"", "event 2"),
+        (b"\xc0", "event 2"),
+        (leaf(3, note(2)), "event 2"),
+        (encode([1, 2, KIND, 0, {"a": 1}, None, 0]), "event 2"),
+        (encode([1, 2, KIND, 0, 1.5, None, 0]), "event 2"),
+        (leaf(2, note(2)) + b"\0", "event 2"),
+        (bytes(600_000), "event 2"),
+    ],
+    ids=["empty", "nil", "other index", "map", "float", "trailing", "too long"],
+)
+def test_a_leaf_that_acceptance_refuses_stops_the_log_at_the_door(
+    place: Place, log: MemoryLog, forged: bytes, message: str
+) -> None:
+    chain(log, 1)
+    log.append_leaf(forged)
+    with pytest.raises(BadInput, match=message):
+        place.ingest(log)
+    assert_holds_nothing(place, log)
+
+
+def test_fewer_or_more_events_than_the_head_covers_are_refused(
+    place: Place, log: MemoryLog
+) -> None:
+    chain(log, 300)
+    head = log.head().signed
+    for leaves in (log.leaves[:-1], [*log.leaves, leaf(301, note(1))], []):
+        with pytest.raises(BadInput, match="its head covers"):
+            ingest(place.store, log.genesis, head, chunked(leaves, 64))
+        assert_holds_nothing(place, log)
+    place.ingest(log)
+    assert_holds(place, log, 301)
+
+
+def test_a_head_of_another_key_log_or_size_is_refused_before_anything_is_read(
+    place: Place, log: MemoryLog
+) -> None:
+    def never() -> Iterator[list[bytes]]:
+        raise AssertionError("a leaf was read")
+        yield []
+
+    good = log.head().signed
+    thief = key("thief")
+    other = msgspec.structs.replace(log.genesis, device=thief.public.raw)
+    forged = [
+        msgspec.structs.replace(good, signature=bytes(64)),
+        msgspec.structs.replace(good, size=2),
+        msgspec.structs.replace(good, root=digest("root")),
+        msgspec.structs.replace(good, log_id=digest("log")),
+        sign_head(thief, other, 1, good.root).signed,
+    ]
+    for head in forged:
+        with pytest.raises(VerificationFailed):
+            ingest(place.store, log.genesis, head, never())
+    assert held(place, log) is None
+
+
+def test_unknown_kinds_and_void_bodies_are_kept(place: Place, log: MemoryLog) -> None:
+    log.append("kind.of.tomorrow", [1, [2, b"x"]])
+    log.append("money.issue", ["not", "an", "issue"])
+    log.append("", None)
+    place.ingest(log)
+    assert_holds(place, log, 4)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(3, 3), (3, 300), (300, 3), (600, 300), (1, 2)])
+def test_two_signed_histories_are_proved_a_fork_and_ours_stays(
+    place: Place, log: MemoryLog, ours: int, theirs: int
+) -> None:
+    other = MemoryLog(log.genesis, log.key)
+    chain(log, ours)
+    place.ingest(log)
+    other.append(KIND, ["another history"])
+    chain(other, theirs - 1)
+    done = place.ingest(other)
+    assert done.added == 0 and done.fork is not None
+    fork = verify_fork(done.fork)
+    assert (fork.log_id, fork.common) == (log.log_id, 1)
+    assert_holds(place, log, ours + 1)
+    with place.store.read() as snapshot:
+        assert snapshot.forks() == [done.fork]
+        assert snapshot.alarms() == [f"log {log.log_id.hex()[:12]} forked at event 1"]
+
+
+def test_the_first_proof_of_a_fork_is_kept(place: Place, log: MemoryLog) -> None:
+    chain(log, 3)
+    place.ingest(log)
+    proofs = []
+    for name in ("b", "c"):
+        other = MemoryLog(log.genesis, log.key)
+        other.append(KIND, [name])
+        proofs.append(place.ingest(other).fork)
+    with place.store.read() as snapshot:
+        assert snapshot.forks() == [proofs[0]]
+
+
+def test_a_different_history_without_its_own_signature_is_no_fork(
+    place: Place, log: MemoryLog
+) -> None:
+    chain(log, 5)
+    place.ingest(log)
+    leaves = [*log.leaves[:3], leaf(3, note(88)), *log.leaves[4:]]
+    with pytest.raises(BadInput, match="do not have the root"):
+        ingest(place.store, log.genesis, log.head().signed, [leaves])
+    with place.store.read() as snapshot:
+        assert snapshot.forks() == []
+    assert_holds(place, log, 6)
+
+
+def test_an_own_log_that_went_on_elsewhere_is_refused_and_its_copy_too(place: Place) -> None:
+    place.append(3)
+    copy = MemoryLog(place.genesis, DEVICE)
+    copy.leaves[:] = place.leaves()
+    assert place.ingest(copy).added == 0
+    chain(copy, 1)
+    with pytest.raises(Refused) as refused:
+        place.ingest(copy)
+    assert refused.value.code == "own_log_ahead"
+    assert place.held() == place.leaves()
+
+
+def test_two_imports_of_one_log_at_a_time_end_with_one_of_them(
+    place: Place, log: MemoryLog
+) -> None:
+    chain(log, 600)
+
+    def overtaken() -> Iterator[list[bytes]]:
+        yield log.leaves[:300]
+        place.ingest(log, 400)
+        yield log.leaves[300:]
+
+    with pytest.raises(Refused) as refused:
+        ingest(place.store, log.genesis, log.head().signed, overtaken())
+    assert refused.value.code == "busy"
+    assert_holds(place, log, 400)
