@@ -337,7 +337,7 @@ def test_a_malformed_invitation_makes_no_home(alice: Coop, change: dict[str, obj
     assert not (alice.place / "laptop").exists()
 
 
-@pytest.mark.rule("K6")
+@pytest.mark.rule("K4")
 def test_a_retired_device_writes_no_more(alice: Coop) -> None:
     invitation = alice.place / "invitation.json"
     alice["alice"].device_invite(invitation)
