@@ -172,20 +172,24 @@ def _run_phases(books: Books, cut: Cut, logs: LogReader) -> None:
 
 
 def _run_phase(books: Books, table: HandlerTable, items: Iterator[Item]) -> None:
-    stack = books.parking.stack
-    for own in items:
-        item = own
-        while True:
-            decode, handler = table[item.kind]
-            try:
-                body = decode(item.body)
-            except msgspec.DecodeError:
-                books.void(item, "L2", "malformed")
-            else:
-                handler(books, item, body)
-            if not stack:
-                break
-            item = stack.pop()
+    parking = books.parking
+    stack = parking.stack
+    for item in items:
+        _handle(books, table, item)
+        while stack:
+            woken = stack.pop()
+            if not parking.waits_again(woken):
+                _handle(books, table, woken)
+
+
+def _handle(books: Books, table: HandlerTable, item: Item) -> None:
+    decode, handler = table[item.kind]
+    try:
+        body = decode(item.body)
+    except msgspec.DecodeError:
+        books.void(item, "L2", "malformed")
+    else:
+        handler(books, item, body)
 
 
 def _check_conservation(books: Books) -> None:

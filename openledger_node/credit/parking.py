@@ -13,7 +13,7 @@ Money events and key events never park.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -52,6 +52,7 @@ class Parking:
         self.waiting: dict[bytes, list[bytes]] = {}
         self.stack: list[Item] = []
         self._ready: dict[int, list[bytes]] = {}
+        self._later: dict[bytes, Iterator[bytes]] = {}
         for event_id, record in parked.items():
             if record.awaits is None:
                 self._ready.setdefault(phase_of[record.kind], []).append(event_id)
@@ -63,8 +64,12 @@ class Parking:
         self.phase = phase
         return sorted(self._take(self._ready.pop(phase, [])), key=ledger_order)
 
-    def park(self, item: Item, awaits: bytes) -> None:
-        """`item` waits for `awaits`, which is neither known nor void."""
+    def park(self, item: Item, awaits: bytes, later: Iterator[bytes] | None = None) -> None:
+        """`item` waits for `awaits`, which is neither known nor void.
+
+        `later` gives the ids that it waits for one after the other from then on, and ends when it
+        is to be handled: who names thousands of ids is so not read anew for each of them.
+        """
         record = Parked(
             awaits,
             item.kind,
@@ -78,6 +83,17 @@ class Parking:
         )
         self.parked.put(item.event_id, record)
         self.waiting.setdefault(awaits, []).append(item.event_id)
+        if later is not None:
+            self._later[item.event_id] = later
+
+    def waits_again(self, item: Item) -> bool:
+        """Whether `item`, just woken, names another unknown id; then it is parked for that one."""
+        later = self._later.get(item.event_id)
+        awaits = None if later is None else next(later, None)
+        if awaits is None:
+            return False
+        self.park(item, awaits)
+        return True
 
     def wake(self, known_id: bytes) -> None:
         """`known_id` became known or void: its waiters go on the stack, or wait for their phase."""

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -40,11 +40,14 @@ def effective_floors(books: Books, item: Item, direct: Shares, table: Table[Any]
     if len({base for base, _ in direct}) != len(direct):
         books.void(item, "C8", "duplicate")
         return None
-    floors: dict[bytes, int] = {}
-    for base_id, floor_bp in direct:
+    bases = []
+    for base_id, _ in direct:
         base = books.resolve(item, table, base_id, "C8")
         if base is None:
             return None
+        bases.append(base)
+    floors: dict[bytes, int] = {}
+    for (base_id, floor_bp), base in zip(direct, bases, strict=True):
         for ancestor, bp in ((base_id, floor_bp), *base.floors):
             floors[ancestor] = max(floors.get(ancestor, 0), bp)
     if len(floors) > MAX_FLOORS:
@@ -117,6 +120,10 @@ def register_model(books: Books, item: Item, body: kinds.ModelRegister) -> None:
     floors = effective_floors(books, item, body.bases, tables.models)
     if floors is None:
         return None
+    unknown = _unknown_ids(books, body.trained_on)
+    awaits = next(unknown, None)
+    if awaits is not None:
+        return books.parking.park(item, awaits, unknown)
     for named, _ in body.trained_on:
         if tables.contributions.get(named) is None and tables.datanets.get(named) is None:
             return books.unresolved(item, named, "C7")
@@ -127,6 +134,18 @@ def register_model(books: Books, item: Item, body: kinds.ModelRegister) -> None:
     if body.trained_on:
         tables.trained_on.put(item.event_id, records.TrainedOn(body.trained_on))
     return books.now_known(item.event_id)
+
+
+def _unknown_ids(books: Books, trained_on: Shares) -> Iterator[bytes]:
+    """The ids named that nobody has seen, each while all before it stand; asked again when the one
+    before became known. Ends at an id that can never stand.
+    """
+    contributions, datanets = books.tables.contributions, books.tables.datanets
+    for named, _ in trained_on:
+        while contributions.get(named) is None and datanets.get(named) is None:
+            if books.kind_of(named) is not None:
+                return
+            yield named
 
 
 def register_agent(books: Books, item: Item, body: kinds.AgentRegister) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from openledger_node.credit import views
+from openledger_node.credit import phase_registrations, views
 from openledger_node.ledger import kinds
 from openledger_node.ledger.kinds import PPM
 from tests.kit.ledgerkit import CREDIT, TestAccount, contribution, digest, model, receipt
@@ -217,3 +218,41 @@ def test_waiters_are_handled_in_ledger_order_not_in_order_of_arrival() -> None:
         outcomes.add(tuple(str(stage.void(uses[log.log_id])) for log in logs))
     assert len(outcomes) == 1
     assert sorted(*outcomes) == ["('C3', 'grant_spent')", "None"]
+
+
+def test_a_model_that_names_a_thousand_late_contributions_is_read_twice_not_a_thousand_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A body of 512 KiB names 8,192 ids: read anew for each, one event would cost seconds."""
+    stage = Stage()
+    late_log(stage, stage.bob)
+    texts = [stage.bob.add("data.contribute", contribution(f"{i}")) for i in range(1_000)]
+    made = stage.eve.add("model.register", model(trained_on=[(text, 1) for text in texts]))
+    close_without(stage, stage.bob)
+    reads = []
+    decode, handler = phase_registrations.HANDLERS["model.register"]
+
+    def counted(body: msgspec.Raw | bytes) -> kinds.ModelRegister:
+        reads.append(len(body))
+        decoded: kinds.ModelRegister = decode(body)
+        return decoded
+
+    monkeypatch.setitem(phase_registrations.HANDLERS, "model.register", (counted, handler))
+    stage.close()
+    view = views.model(stage.ledger.state, made)
+    assert view is not None and len(view.trained_on) == 1_000
+    assert len(reads) == 2  # at the first id, and when the last is known
+
+
+def test_a_model_that_waits_for_several_ids_is_void_when_one_of_them_turns_out_void() -> None:
+    stage = Stage()
+    late_log(stage, stage.bob)
+    first = stage.bob.add("data.contribute", contribution("first"))
+    spoilt = stage.bob.add("data.contribute", contribution(creators=[(stage.ada.id, 1)] * 2))
+    last = stage.bob.add("data.contribute", contribution("last"))
+    made = stage.eve.add("model.register", model(trained_on=[(first, 1), (spoilt, 1), (last, 1)]))
+    close_without(stage, stage.bob)
+    waiting = views.parked(stage.ledger.state, made)
+    assert waiting is not None and waiting.awaits == first
+    stage.close()
+    assert stage.void(made) == ("C7", "names_void")
