@@ -99,6 +99,37 @@ class Table(Generic[R]):
         return changes
 
 
+class GroupedTable(Table[R]):
+    """A table whose records are asked for by the first `group_bytes` of their keys, with what this
+    epoch added under each: so asking costs what is found, however much else is new.
+    """
+
+    __slots__ = ("added", "group_bytes")
+
+    def __init__(
+        self, state: StateReader, prefix: bytes, record_type: type[R], group_bytes: int
+    ) -> None:
+        super().__init__(state, prefix, record_type)
+        self.group_bytes = group_bytes
+        self.added: dict[bytes, list[bytes]] = {}
+
+    def put(self, key: bytes, record: R) -> None:
+        if self.live.get(key) is None:
+            self.added.setdefault(key[: self.group_bytes], []).append(key)
+        super().put(key, record)
+
+    def items(self, start: bytes = b"") -> Iterator[tuple[bytes, R]]:
+        if len(start) != self.group_bytes:
+            yield from super().items(start)
+            return
+        keys = {key[1:] for key, _ in self.state.scan(self.prefix + start)}
+        keys.update(self.added.get(start, ()))
+        for key in sorted(keys):
+            record = self.get(key)
+            if record is not None:
+                yield key, record
+
+
 class PurseTable(Table[Purse]):
     """Purses, with what each held when the epoch began and what it has spent since (C1)."""
 
@@ -151,13 +182,13 @@ class Tables:
         self.receipts = Table(state, records.RECEIPT, Receipt)
         self.chains = Table(state, records.CHAIN, records.Chain)
         self.logs = Table(state, records.LOG, records.Log)
-        self.device_logs = Table(state, records.DEVICE_LOG, records.Listed)
+        self.device_logs = GroupedTable(state, records.DEVICE_LOG, records.Listed, 64)
         self.contributions = Table(state, records.CONTRIBUTION, records.Contribution)
         self.models = Table(state, records.MODEL, records.Model)
         self.trained_on = Table(state, records.TRAINED_ON, records.TrainedOn)
         self.agents = Table(state, records.AGENT, records.Agent)
         self.datanets = Table(state, records.DATANET, records.Datanet)
-        self.members = Table(state, records.MEMBER, records.Member)
+        self.members = GroupedTable(state, records.MEMBER, records.Member, 32)
         self.derivations = Table(state, records.DERIVATION, records.Derivation)
         self.grants = Table(state, records.GRANT, records.Grant)
         self.redeems = Table(state, records.REDEEM, records.Redeem)

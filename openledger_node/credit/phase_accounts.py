@@ -75,7 +75,7 @@ def _run_account(
     books: Books, reading: Reading, account: bytes, by_n: dict[int, list[KeyEventFound]]
 ) -> None:
     record = books.tables.chains.get(account)
-    chain = key_chain(account, record) if record else None
+    opening = chain = key_chain(account, record) if record else None
     while True:
         fits = [
             found
@@ -85,11 +85,15 @@ def _run_account(
         if not fits:
             break
         winner = min(fits, key=lambda found: (found.kind != "account.rotate", found.event_id))
+        taken = {found.event_id for found in fits}
+        by_n[winner.body.n] = [
+            found for found in by_n[winner.body.n] if found.event_id not in taken
+        ]
         for found in fits:
-            by_n[found.body.n].remove(found)
             if found is not winner:
                 books.void_id(found.event_id, "K5", "lost")
         chain = _apply(books, reading, chain, winner)
+    if chain is not None and chain is not opening:
         books.tables.chains.put(account, chain_record(chain))
     for n in sorted(by_n):
         for found in by_n[n]:

@@ -23,7 +23,7 @@ import msgspec
 from openledger_node.credit.books import Books
 from openledger_node.credit.inputs import Cut, LogReader
 from openledger_node.credit.parking import Item, ledger_order
-from openledger_node.credit.state_records import Listed, Log
+from openledger_node.credit.state_records import Chain, Listed, Log, Shares
 from openledger_node.ledger.accounts import KEY_EVENT_KINDS
 from openledger_node.ledger.errors import BadInput, StoreDamaged
 from openledger_node.ledger.events import (
@@ -79,6 +79,7 @@ class Reading:
         self._read: dict[bytes, None] = {}
         self._key_events_ran = False
         self._table = books.tables.logs
+        self._devices: dict[bytes, tuple[Chain, dict[bytes, Shares | None]]] = {}
         for mark in cut.changed:
             self._admit(mark.log_id, mark.size)
         orders = [
@@ -113,14 +114,24 @@ class Reading:
         """The record of a log first heard of; closed from the start if its device was retired."""
         account, device, log_id = genesis.account_id, genesis.device, genesis.log_id
         record = Log(account, device, 0, 0, 0, None)
-        chain = self.books.tables.chains.get(account)
-        for key, retired in chain.devices if chain else ():
-            if key == device:
-                record.authorised = 1
-                record.closed_at = None if retired is None else dict(retired).get(log_id, 0)
+        devices = self._devices_of(account)
+        if device in devices:
+            retired = devices[device]
+            record.authorised = 1
+            record.closed_at = None if retired is None else dict(retired).get(log_id, 0)
         self._table.put(log_id, record)
         self.books.tables.device_logs.put(account + device + log_id, Listed())
         return record
+
+    def _devices_of(self, account: bytes) -> dict[bytes, Shares | None]:
+        """The devices of an account's chain as it is now, with what their retirement closed."""
+        chain = self.books.tables.chains.get(account)
+        if chain is None:
+            return {}
+        known = self._devices.get(account)
+        if known is None or known[0] is not chain:
+            known = self._devices[account] = (chain, dict(chain.devices))
+        return known[1]
 
     def previous_mark(self, log_id: bytes) -> int:
         """The log's size in the previous cut, 0 if it was not in it."""
