@@ -8,6 +8,7 @@ contribution's commitment. Neither text is needed beyond the leaves shown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -86,9 +87,11 @@ def check_span(genesis: Genesis, parts: SpanParts) -> dict[str, Any]:
     contribution, use = parse_body(source), parse_body(receipt)
     if not isinstance(contribution, DataContribute) or not isinstance(use, UseReceipt):
         raise VerificationFailed("a span proof has a contribution and a receipt")
-    tokens, text = _output_tokens(parts, use)
+    tokens, text = output_tokens(parts.output, parts.span, use)
     span = parts.span
-    if source.payload_commit is None or not span.verify(source.payload_commit, tokens):
+    # Counted from the first leaf shown: a file may claim a place at token 2^30.
+    here = msgspec.structs.replace(span, start=span.start % LEAF_TOKENS)
+    if source.payload_commit is None or not here.verify(source.payload_commit, tokens):
         raise VerificationFailed("the span does not stand in the contribution and the output")
     if any(leaf.documents != contribution.documents for leaf in span.leaves):
         raise VerificationFailed("the span names a document outside the contribution")
@@ -107,16 +110,18 @@ def check_span(genesis: Genesis, parts: SpanParts) -> dict[str, Any]:
     }
 
 
-def _output_tokens(parts: SpanParts, use: UseReceipt) -> tuple[list[bytes], str]:
-    """The output's tokens at their places (empty before the leaves shown), and the text shown."""
-    first = parts.span.start // LEAF_TOKENS
-    for leaf, proof in enumerate(parts.output, first):
-        fits = (proof.leaf, proof.document, proof.documents) == (leaf, parts.span.output, use.uses)
+def output_tokens(
+    leaves: Sequence[PayloadLeafProof], span: SpanProof, use: UseReceipt
+) -> tuple[list[bytes], str]:
+    """The tokens of the output's leaves shown, from their first on, and the text shown."""
+    first = span.start // LEAF_TOKENS
+    for leaf, proof in enumerate(leaves, first):
+        fits = (proof.leaf, proof.document, proof.documents) == (leaf, span.output, use.uses)
         if not fits or not proof.verify(use.output_root):
             raise VerificationFailed("the output shown is not the one that the receipt names")
-    data = b"".join(proof.data for proof in parts.output)
+    data = b"".join(proof.data for proof in leaves)
     text = canonical_text(data)
     if text is None:
         raise VerificationFailed("the output shown is not text")
     shown = data.decode("utf-8", "replace")[:MAX_TEXT_SHOWN_CHARS]
-    return [b""] * (first * LEAF_TOKENS) + text.tokens(), shown
+    return text.tokens(), shown
