@@ -32,7 +32,6 @@ class Setting:
 SETTINGS: Final[dict[str, Setting]] = {
     "store.limit_bytes": Setting(60 * GIB, 2**20, 63 * GIB, "bytes"),
     "store.flush_events": Setting(256, 1, 4096, "events"),
-    "store.flush_ms": Setting(50, 0, 10_000, "milliseconds"),
     "epoch.auto_close": Setting(True),
     "money.grant_expiry_epochs": Setting(1_000, 1, 100_000, "epochs"),
     "limits.document_bytes": Setting(64 * 2**20, 1, GIB, "bytes"),
@@ -46,7 +45,6 @@ class Config:
 
     limit_bytes: int
     flush_events: int
-    flush_ms: int
     auto_close: bool
     grant_expiry_epochs: int
     document_bytes: int

@@ -138,7 +138,6 @@ class NodeCore:
             log_id,
             device,
             flush_events=self.config.flush_events,
-            flush_ms=self.config.flush_ms,
         )
 
     def _begin_log(self, previous: bytes | None) -> bytes:

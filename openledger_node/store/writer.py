@@ -131,14 +131,12 @@ class LogWriter:
         key: SigningKey,
         *,
         flush_events: int = 256,
-        flush_ms: int = 50,
         commit_point: Callable[[str], None] = ignore_commit_point,
     ) -> None:
         self.log_id = log_id
         self._store = store
         self._key = key
         self._flush_events = flush_events
-        self._flush_ms = flush_ms
         self._commit_point = commit_point
         self._queue: queue.Queue[_Batch | None] = queue.Queue(MAX_QUEUED_BATCHES)
         self._thread: threading.Thread | None = None
