@@ -9,6 +9,8 @@ Results are the frozen dataclasses of `node.results`, with the keys of the comma
 is thread-safe, and may be open beside a running daemon and other processes. Ids are text: whole, an
 unambiguous prefix of 8 or more hex digits, or for accounts a petname or short form. Amounts are
 integers in micro-credits.
+
+Modules that only some commands need are imported where they are used: `oln status` starts sooner.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from openledger_node.node import accounts, core, data, epochs, keyfiles, money, registry, reports
+from openledger_node.node import core, epochs, keyfiles, reports
 from openledger_node.node import results as r
 from openledger_node.node import setup as _setup
 from openledger_node.node.core import NodeCore, Progress, no_progress, system_clock_ms
@@ -92,6 +94,8 @@ def device_join(
     clock_ms: Callable[[], int] = system_clock_ms,
 ) -> r.Initialised:
     """Makes a home for a second device, from an invitation."""
+    from openledger_node.node import accounts
+
     chosen = passphrase or keyfiles.passphrase_from_environment()
     return accounts.device_join(home, file, passphrase=chosen, clock_ms=clock_ms)
 
@@ -173,30 +177,48 @@ class Home:
     # Accounts and devices.
 
     def account_show(self, account: str | None = None) -> r.Account:
+        from openledger_node.node import accounts
+
         return accounts.account_show(self.core, account)
 
     def account_list(self) -> r.Accounts:
+        from openledger_node.node import accounts
+
         return accounts.account_list(self.core)
 
     def account_name(self, account: str, petname: str) -> r.Account:
+        from openledger_node.node import accounts
+
         return accounts.account_name(self.core, account, petname)
 
     def account_accept(self, id: str) -> r.Recorded:
+        from openledger_node.node import accounts
+
         return accounts.account_accept(self.core, id)
 
     def account_rotate(self, recovery_file: Path, new_recovery_file: Path) -> r.Recorded:
+        from openledger_node.node import accounts
+
         return accounts.account_rotate(self.core, recovery_file, new_recovery_file)
 
     def account_recover(self, recovery_file: Path, new_recovery_file: Path) -> r.Recorded:
+        from openledger_node.node import accounts
+
         return accounts.account_recover(self.core, recovery_file, new_recovery_file)
 
     def device_list(self) -> r.Devices:
+        from openledger_node.node import accounts
+
         return accounts.device_list(self.core)
 
     def device_invite(self, file: Path) -> r.FileWritten:
+        from openledger_node.node import accounts
+
         return accounts.device_invite(self.core, file)
 
     def device_retire(self, device: str) -> r.Recorded:
+        from openledger_node.node import accounts
+
         return accounts.device_retire(self.core, device)
 
     # Registering.
@@ -204,34 +226,54 @@ class Home:
     def datanet_create(
         self, name: str, description: str = "", license_policy: str = ""
     ) -> r.Datanet:
+        from openledger_node.node import registry
+
         return registry.datanet_create(self.core, name, description, license_policy)
 
     def datanet_list(self) -> r.Datanets:
+        from openledger_node.node import registry
+
         return registry.datanet_list(self.core)
 
     def datanet_show(self, id: str) -> r.Datanet:
+        from openledger_node.node import registry
+
         return registry.datanet_show(self.core, id)
 
     def data_add(self, paths: Sequence[Path], *, title: str, **options: Any) -> r.Added:
         """Options: license, datanet, creators, derived_from, share, dry_run, progress."""
+        from openledger_node.node import data
+
         return data.data_add(self.core, paths, title=title, **options)
 
     def data_list(self, account: str | None = None) -> r.Contributions:
+        from openledger_node.node import data
+
         return data.data_list(self.core, account)
 
     def data_show(self, id: str) -> r.Contribution:
+        from openledger_node.node import data
+
         return data.data_show(self.core, id)
 
     def data_get(self, id: str, out_dir: Path) -> r.FileWritten:
+        from openledger_node.node import data
+
         return data.data_get(self.core, id, out_dir)
 
     def data_share(self, id: str, share: str | Sequence[str]) -> r.Recorded:
+        from openledger_node.node import data
+
         return data.data_share(self.core, id, share)
 
     def data_commons(self, id: str) -> r.Recorded:
+        from openledger_node.node import data
+
         return data.data_commons(self.core, id)
 
     def data_withdraw(self, id: str, reason: str = "") -> r.Recorded:
+        from openledger_node.node import data
+
         return data.data_withdraw(self.core, id, reason)
 
     def data_erase(self, id: str, reason: str = "") -> r.Recorded:
@@ -241,30 +283,46 @@ class Home:
 
     def model_register(self, name: str, **options: Any) -> r.Model:
         """Options: trained_on, bases, weights_files, creators, license, progress."""
+        from openledger_node.node import registry
+
         return registry.model_register(self.core, name, **options)
 
     def model_list(self) -> r.Models:
+        from openledger_node.node import registry
+
         return registry.model_list(self.core)
 
     def model_show(self, id: str) -> r.Model:
+        from openledger_node.node import registry
+
         return registry.model_show(self.core, id)
 
     def agent_register(self, name: str, **options: Any) -> r.Agent:
         """Options: card, models, operator, capabilities."""
+        from openledger_node.node import registry
+
         return registry.agent_register(self.core, name, **options)
 
     def agent_list(self) -> r.Agents:
+        from openledger_node.node import registry
+
         return registry.agent_list(self.core)
 
     def agent_show(self, id: str) -> r.Agent:
+        from openledger_node.node import registry
+
         return registry.agent_show(self.core, id)
 
     # Money.
 
     def issue(self, amount_micro: int, to: str, note: str = "") -> r.MoneyMoved:
+        from openledger_node.node import money
+
         return money.issue(self.core, amount_micro, to, note)
 
     def transfer(self, amount_micro: int, to: str, note: str = "") -> r.MoneyMoved:
+        from openledger_node.node import money
+
         return money.transfer(self.core, amount_micro, to, note)
 
     def grant(
@@ -273,17 +331,25 @@ class Home:
         amount_micro: int,
         expires: int | Literal["default"] | None = "default",
     ) -> r.MoneyMoved:
+        from openledger_node.node import money
+
         return money.grant(self.core, provider, amount_micro, expires)
 
     def redeem(
         self, amount_micro: int | None, *, issuer: str | None = None, minimum_micro: int = 0
     ) -> r.MoneyMoved:
+        from openledger_node.node import money
+
         return money.redeem(self.core, amount_micro, issuer, minimum_micro)
 
     def payout(self, redeems: Sequence[str] | None, *, out: Path, reference: str = "") -> r.Payouts:
+        from openledger_node.node import money
+
         return money.payout(self.core, redeems, out, reference)
 
     def payout_reverse(self, id: str) -> r.Payouts:
+        from openledger_node.node import money
+
         return money.payout_reverse(self.core, id)
 
     # Uses.

@@ -253,7 +253,6 @@ def test_share_policies_are_shown_once_final_and_the_last_word_stands(stage: Rea
     assert coop["bert"].data_show(named).payload == "held"
 
 
-@pytest.mark.rule("OWN")
 def test_nobody_else_shares_withdraws_or_erases_a_contribution(stage: Ready) -> None:
     other = stage.coop["bert"]
     for call in (
