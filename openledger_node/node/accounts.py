@@ -32,6 +32,7 @@ from openledger_node.ledger.errors import BadInput, Refused, UsageError
 from openledger_node.ledger.genesis import parse_genesis
 from openledger_node.ledger.keys import SigningKey
 from openledger_node.ledger.kinds import AccountAccept
+from openledger_node.ledger.merkle import HASH_BYTES
 from openledger_node.ledger.names import account_short, did_key, parse_did_key
 from openledger_node.node import keyfiles
 from openledger_node.node.core import NodeCore
@@ -293,6 +294,8 @@ def device_join(
         device = keyfiles.key_from_document(document["device"], "device", passphrase)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise BadInput(f"{file} is not an invitation") from None
+    if len(account_id) != HASH_BYTES:
+        raise BadInput(f"{file} names an account of {len(account_id)} bytes, not {HASH_BYTES}")
     transport = SigningKey(keyfiles.new_seed())
     staging = home.with_name(f"{home.name}.join-{secrets.token_hex(4)}")
     try:

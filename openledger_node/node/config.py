@@ -70,7 +70,7 @@ def _read(path: Path) -> dict[str, Any]:
         document = tomllib.loads(data.decode("utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # numbers too long, arrays too deep, too
         raise UsageError(f"{path} is not TOML: {error}") from None
     found: dict[str, Any] = {}
     for section, entries in document.items():

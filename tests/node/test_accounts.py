@@ -99,6 +99,8 @@ def test_opening_what_is_no_home_makes_no_state(tmp_path: Path) -> None:
         ("commons_accounts = ['xyz']\n", "."),
         ("commons_accounts = [7]\n", "."),
         ("not toml", "not TOML"),
+        ("x = " + "[" * 20_000, "not TOML"),
+        ("x = " + "1" * 5_000, "not TOML"),
         ("x = '" + "y" * 70_000 + "'", "more than"),
     ],
 )
@@ -323,6 +325,7 @@ def test_a_device_without_the_root_key_enrols_nobody(alice: Coop) -> None:
         {"genesis": "00"},
         {"genesis": 7},
         {"account_id": []},
+        {"account_id": "aa"},
         {"device": {}},
         {"device": "x"},
     ],

@@ -80,7 +80,7 @@ def test_a_switch_takes_nothing_but_true_and_false(tmp_path: Path, value: str) -
 
 
 def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
-    for text in ("[store", "= 1", "\0"):
+    for text in ("[store", "= 1", "\0", "a = " + "[" * 20_000, "a = " + "1" * 5_000):
         with pytest.raises(UsageError, match="not TOML"):
             loaded(tmp_path, text)
     (tmp_path / "node.toml").write_bytes(b"\xff")
