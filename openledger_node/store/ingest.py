@@ -27,6 +27,8 @@ from openledger_node.store.store import Store
 
 STAGED_LEAVES: Final = 64 * SEGMENT_LEAVES
 """Leaves written in one transaction while a log comes in: about 5 MB of 330-byte events."""
+STAGED_BYTES: Final = 64 * 2**20
+"""What is held of a log of long events before its whole segments are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +195,14 @@ class _Staging:
             self._frontier = logs.frontier_at(txn, self._number, self._record, self._start)
             self._leaves = logs.read_leaves(txn, self._number, self._start, self._record.size)
         self._hashes = leaf_hashes(self._leaves)
+        held_bytes = sum(map(len, self._leaves))
         for leaves, hashes in self._incoming:
             self._leaves += leaves
             self._hashes += hashes
-            if len(self._leaves) >= STAGED_LEAVES:
+            held_bytes += sum(map(len, leaves))
+            if len(self._leaves) >= STAGED_LEAVES or held_bytes >= STAGED_BYTES:
                 self._stage()
+                held_bytes = sum(map(len, self._leaves))
         self._incoming.finish()
         self._stage()
         whole = self._frontier.extend(self._hashes)

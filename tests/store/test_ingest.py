@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -85,6 +86,26 @@ def test_a_long_log_is_staged_in_portions(
     chain(log, 2_000)
     place.ingest(log, chunk=300)
     assert_holds(place, log, 2_001)
+
+
+def test_a_log_of_long_events_is_staged_by_its_bytes(
+    place: Place, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """16,384 events of 512 KiB would be 8 GiB in memory."""
+    monkeypatch.setattr(ingesting, "STAGED_BYTES", 10_000)
+    most = 0
+    put_segments = logs.put_segments
+
+    def noted(*arguments: Any) -> list[bytes]:
+        nonlocal most
+        most = max(most, len(arguments[3]))
+        return put_segments(*arguments)
+
+    monkeypatch.setattr(logs, "put_segments", noted)
+    chain(log, 2_000)
+    place.ingest(log, chunk=100)
+    assert_holds(place, log, 2_001)
+    assert 256 <= most < 1_500
 
 
 def test_an_import_that_is_cut_off_leaves_nothing_visible_and_can_be_done_again(
