@@ -97,6 +97,10 @@ class NodeCore:
                 self._writer.close()
                 self._writer = None
 
+    def _current_log(self) -> bytes | None:
+        with self.store.read() as snapshot:
+            return snapshot.current_log
+
     def key(self, role: str) -> SigningKey:
         """The secret key of a role, read from its file once."""
         with self._lock:
@@ -115,8 +119,13 @@ class NodeCore:
             self._keys.pop(role, None)
 
     def writer(self) -> LogWriter:
-        """The writer of the current own log; a copied or restored home opens a new one first."""
+        """The writer of the current own log; a copied or restored home opens a new one first.
+
+        The current log may be another one than before: a process beside this one may have left it.
+        """
         with self._lock:
+            if self._writer is not None and self._writer.log_id != self._current_log():
+                self.close_writer()
             if self._writer is None:
                 self._writer = self._open_writer()
             return self._writer
@@ -129,8 +138,7 @@ class NodeCore:
                 hint="restore the home with its own keys",
                 code="foreign_key",
             )
-        with self.store.read() as snapshot:
-            log_id = snapshot.current_log
+        log_id = self._current_log()
         if log_id is None or not self.store.is_original():
             log_id = self._begin_log(log_id)
         return LogWriter(
@@ -157,12 +165,8 @@ class NodeCore:
         So it is after a rolled-back disk, which shows only when somebody holds a longer own log.
         """
         with self._lock:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
-            with self.store.read() as snapshot:
-                previous = snapshot.current_log
-            self._begin_log(previous)
+            self.close_writer()
+            self._begin_log(self._current_log())
 
     def draft(
         self, kind: str, body: Any, commit: bytes | None = None, payload_len: int = 0
@@ -204,9 +208,7 @@ class NodeCore:
     def become(self, account_id: bytes) -> None:
         """This home's device writes for another account from now on, in a new log (recovery)."""
         with self._lock:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+            self.close_writer()
             self.account_id = account_id
             self.store.set_own_account(account_id, self.device)
             device = self.key("device")

@@ -583,6 +583,20 @@ def test_a_home_that_went_back_in_time_adopts_its_longer_log_and_opens_a_new_one
     assert two[WITNESS].status().alarms == ()
 
 
+@pytest.mark.rule("L3")
+def test_a_process_beside_the_one_that_left_a_log_leaves_it_too(two: Coop) -> None:
+    from openledger_node.node.setup import open_log
+
+    core = two["alice"].core
+    before = core.append_one("datanet.create", _datanet("in the old log"))
+    previous = bytes.fromhex(before.log_id)
+    opened = open_log(  # as another process does when a bundle shows it a longer own log
+        core.store, core.ledger_id, core.account_id, core.key("device"), previous, 1
+    )
+    after = core.append_one("datanet.create", _datanet("in the new log"))
+    assert (after.log_id, after.seq) == (opened.hex(), 1)
+
+
 def test_a_witness_that_went_back_in_time_does_not_close_by_itself(two: Coop) -> None:
     place = two.place
     two.shut(WITNESS)
