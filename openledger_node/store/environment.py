@@ -57,6 +57,10 @@ _FULL_DISK_WORDS: Final = (
     "File too large",
     "Input/output error",  # what LMDB makes of a write that the disk took half of
 )
+HELD_TO_ABSENCE: Final = frozenset(
+    ("logids", "payloads", "state", "epochs", "cutmarks", "cutsizes", "names", "facts")
+)
+"""Databases in which a key that is not found means something: its neighbours are looked at too."""
 WORDS: Final = {
     "meta": "the store's own description",
     "logids": "the table of logs",
@@ -131,6 +135,13 @@ def _full(what: str) -> StoreUnavailable:
         hint="free disk space, check the disk, or raise store.limit_bytes in node.toml; "
         "nothing stored was lost",
         code="store_full",
+    )
+
+
+def _disordered(name: str) -> StoreDamaged:
+    return StoreDamaged(
+        f"{WORDS[name]} is damaged (database {name!r}, the order of keys)",
+        hint="run `oln check`; restore a backup",
     )
 
 
@@ -209,7 +220,27 @@ class Txn:
 
     def get(self, name: str, key: bytes) -> bytes | None:
         stored = self.raw.get(key, db=self._dbs[name])
-        return None if stored is None else unseal(name, key, bytes(stored))
+        if stored is None:
+            if name in HELD_TO_ABSENCE:
+                self._hold_absent(name, key)
+            return None
+        return unseal(name, key, bytes(stored))
+
+    def _hold_absent(self, name: str, key: bytes) -> None:
+        """That a key is not there, by its neighbours: a flipped key leads a search astray."""
+        with self.raw.cursor(db=self._dbs[name]) as cursor:
+            found = cursor.set_range(key)
+            if found:
+                self._hold_end(name, cursor, key, after=True)
+            if cursor.prev() if found else cursor.last():
+                self._hold_end(name, cursor, key, after=False)
+
+    def _hold_end(self, name: str, cursor: lmdb.Cursor, key: bytes, *, after: bool) -> None:
+        """That the item under a cursor is whole, and lies on its side of `key`."""
+        held = bytes(cursor.key())
+        unseal(name, held, bytes(cursor.value()))
+        if held <= key if after else held >= key:
+            raise _disordered(name)
 
     def unchecked(self, name: str, key: bytes) -> bytes | None:
         """A value without looking at its seal, for a caller that holds it to its own hashes."""
@@ -235,14 +266,24 @@ class Txn:
         self, name: str, prefix: bytes = b"", start: bytes | None = None
     ) -> Iterator[tuple[bytes, bytes]]:
         """(key, value) of the keys that begin with `prefix`, ascending, from `start` on."""
+        first = start if start is not None else prefix
         with self.raw.cursor(db=self._dbs[name]) as cursor:
-            if not cursor.set_range(start if start is not None else prefix):
-                return
-            for key, stored in cursor:
+            found = cursor.set_range(first)
+            if cursor.prev() if found else cursor.last():
+                self._hold_end(name, cursor, first, after=False)
+                found = cursor.next()
+            elif found:
+                found = cursor.first()
+            before = first
+            for key, stored in cursor if found else ():
                 plain = bytes(key)
+                value = unseal(name, plain, bytes(stored))
+                if plain < before:
+                    raise _disordered(name)
                 if plain[: len(prefix)] != prefix:
                     return
-                yield plain, unseal(name, plain, bytes(stored))
+                yield plain, value
+                before = plain
 
     def raw_items(self, name: str) -> Iterator[tuple[bytes, bytes]]:
         """(key, stored bytes) without checking their seals, for `check`."""
