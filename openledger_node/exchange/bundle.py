@@ -29,6 +29,7 @@ from openledger_node.ledger.events import parse_log_open
 from openledger_node.ledger.genesis import parse_genesis
 from openledger_node.ledger.heads import SignedHead
 from openledger_node.ledger.payload import MAX_PAYLOAD_BYTES, payload_commitment
+from openledger_node.node.claims import speaking
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.epochs import catch_up
 from openledger_node.node.erasing import honour_erasures
@@ -108,14 +109,21 @@ def _write_payload(out: FrameWriter, commit: bytes, data: bytes) -> None:
 def _shared_payloads(core: NodeCore, snapshot: Snapshot) -> list[bytes]:
     """Commitments of the payloads held here of contributions shared with all, final or pending."""
     state = pending_view(core, snapshot).state
-    by_id = committed(snapshot)
-    commits = set()
-    for contribution in views.contributions(state):
-        if contribution.share == "all" and not contribution.erased:
-            commit = by_id.get(contribution.contribution_id)
-            if commit is not None and snapshot.has_payload(commit):
-                commits.add(commit)
-    return sorted(commits)
+    shared = {
+        contribution.contribution_id
+        for contribution in views.contributions(state)
+        if contribution.share == "all" and not contribution.erased
+    }
+    if not shared:
+        return []
+    held = [
+        found
+        for found in events_of(snapshot, "data.contribute")
+        if found.event_id in shared
+        and found.event.payload_commit is not None
+        and snapshot.has_payload(found.event.payload_commit)
+    ]
+    return sorted({commit for _, commit in speaking(snapshot, core.account_id, held)})
 
 
 def committed(snapshot: Snapshot) -> dict[bytes, bytes]:

@@ -2,14 +2,16 @@
 
 An erasure is an event of the account that wrote the erased one. It takes the bytes and the salts
 away wherever it is honoured; events, receipts and credits stay as they are. Of a receipt both its
-evidence and its outputs go. A payload that was erased here is not taken in again.
+evidence and its outputs go. A payload that was erased here is not taken in again. Who names
+somebody else's commitment has nothing erased by it (claims.py).
 """
 
 from __future__ import annotations
 
 from openledger_node.credit import views
 from openledger_node.ledger.errors import BadInput, Refused
-from openledger_node.ledger.kinds import DataErase, UseReceipt
+from openledger_node.ledger.kinds import DataErase
+from openledger_node.node.claims import commits_of, speaking
 from openledger_node.node.core import NodeCore
 from openledger_node.node.data import DOCUMENT_FACT
 from openledger_node.node.finality import judged_append
@@ -31,7 +33,7 @@ def erase(core: NodeCore, text: str, reason: str = "") -> Recorded:
             code="OWN",
         )
     done = judged_append(core, "data.erase", DataErase(found.event_id, reason))
-    _forget(core, [found])
+    _forget(core, [(found, commit) for commit in commits_of(found)])
     return done
 
 
@@ -52,8 +54,9 @@ def honour_erasures(core: NodeCore) -> int:
             enrolled = chain is not None and erasure.log.genesis.device in chain.devices
             if enrolled and views.void_reason(state, erasure.event_id) is None:
                 honoured.append(target)
-    _forget(core, honoured)
-    return len(honoured)
+        spoken = speaking(snapshot, core.account_id, honoured)
+    _forget(core, spoken)
+    return len({target.event_id for target, _ in spoken})
 
 
 def _held_target(snapshot: Snapshot, erasure: Located) -> Located | None:
@@ -64,23 +67,12 @@ def _held_target(snapshot: Snapshot, erasure: Located) -> Located | None:
         return None
     if target is None or target.log.genesis.account_id != erasure.log.genesis.account_id:
         return None
-    held = any(snapshot.has_payload(commit) for commit in _commits(target))
+    held = any(snapshot.has_payload(commit) for commit in commits_of(target))
     return target if held else None
 
 
-def _commits(found: Located) -> list[bytes]:
-    """The commitments of everything that is kept beside an event."""
-    commits = [found.event.payload_commit] if found.event.payload_commit else []
-    try:
-        body = body_of(found)
-    except BadInput:
-        return commits
-    return [*commits, body.output_root] if isinstance(body, UseReceipt) else commits
-
-
-def _forget(core: NodeCore, events: list[Located]) -> None:
-    for found in events:
-        for commit in _commits(found):
-            core.store.erase_payload(commit)
+def _forget(core: NodeCore, payloads: list[tuple[Located, bytes]]) -> None:
+    for found, commit in payloads:
+        core.store.erase_payload(commit)
         core.store.drop_facts(DOCUMENT_FACT, found.event_id)
     core.scopes.clear()
