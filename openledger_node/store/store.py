@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from openledger_node.credit.fold import Folded
 from openledger_node.ledger.encoding import decode, encode
 from openledger_node.ledger.errors import Refused, StoreUnavailable
 from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis, encode_event, event_ids
@@ -46,6 +45,9 @@ from openledger_node.store.snapshot import (
     fact_key,
     payload_path,
 )
+
+if TYPE_CHECKING:
+    from openledger_node.credit.fold import Folded
 
 INDEXED_SEGMENTS: Final = 256
 """Segments whose event ids are indexed in one transaction."""
