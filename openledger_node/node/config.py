@@ -19,14 +19,22 @@ MAX_CONFIG_BYTES: Final = 64 * 1024
 GIB: Final = 2**30
 
 
+MAX_LISTED: Final = 10_000
+MAX_TEXT_CHARS: Final = 512
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One key: its type, default and bounds (integers), and what it is."""
+    """One key: its type, default and bounds (integers), its choices (words), and what it is.
 
-    default: int | bool | str
+    A tuple stands for a list of words.
+    """
+
+    default: int | bool | str | tuple[str, ...]
     lowest: int = 0
     highest: int = 0
     unit: str = ""
+    choices: tuple[str, ...] = ()
 
 
 SETTINGS: Final[dict[str, Setting]] = {
@@ -36,7 +44,26 @@ SETTINGS: Final[dict[str, Setting]] = {
     "money.grant_expiry_epochs": Setting(1_000, 1, 100_000, "epochs"),
     "limits.document_bytes": Setting(64 * 2**20, 1, GIB, "bytes"),
     "limits.output_bytes": Setting(4 * 2**20, 1, 64 * 2**20, "bytes"),
+    "node.listen": Setting("0.0.0.0:4767"),
+    "node.peers": Setting(()),
+    "node.allow": Setting(()),
+    "node.max_links": Setting(64, 1, 4096, "links"),
+    "node.links_per_address": Setting(8, 1, 4096, "links"),
+    "node.metrics": Setting(""),
+    "node.lan": Setting(False),
+    "sync.admission": Setting("open", choices=("open", "vouched", "listed")),
+    "sync.accounts": Setting(()),
+    "sync.payloads": Setting("shared", choices=("shared", "none")),
+    "sync.payload_bytes": Setting(64 * 2**20, 1, 4 * GIB, "bytes"),
+    "sync.unknown_bytes": Setting(64 * 2**20, 1, 64 * GIB, "bytes"),
+    "log.level": Setting("info", choices=("debug", "info", "warning", "error")),
+    "log.format": Setting("console", choices=("console", "json")),
+    "log.file": Setting(""),
+    "log.file_bytes": Setting(16 * 2**20, 2**16, GIB, "bytes"),
 }
+"""Keys of the sections `node`, `sync` and `log` are attributes as section_name, others as name."""
+
+_PREFIXED: Final = ("node", "sync", "log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +76,22 @@ class Config:
     grant_expiry_epochs: int
     document_bytes: int
     output_bytes: int
+    node_listen: str
+    node_peers: tuple[str, ...]
+    node_allow: tuple[str, ...]
+    node_max_links: int
+    node_links_per_address: int
+    node_metrics: str
+    node_lan: bool
+    sync_admission: str
+    sync_accounts: tuple[str, ...]
+    sync_payloads: str
+    sync_payload_bytes: int
+    sync_unknown_bytes: int
+    log_level: str
+    log_format: str
+    log_file: str
+    log_file_bytes: int
 
 
 def load_config(path: Path) -> Config:
@@ -59,7 +102,13 @@ def load_config(path: Path) -> Config:
     values: dict[str, Any] = {key: setting.default for key, setting in SETTINGS.items()}
     if path.exists():
         values.update(_read(path))
-    return Config(**{key.split(".")[1]: value for key, value in values.items()})
+    return Config(**{attribute_of(key): value for key, value in values.items()})
+
+
+def attribute_of(key: str) -> str:
+    """The name under which `Config` has a key."""
+    section, _, name = key.partition(".")
+    return f"{section}_{name}" if section in _PREFIXED else name
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -95,9 +144,20 @@ def _unknown(path: Path, key: str) -> UsageError:
 
 def _checked(path: Path, key: str, value: Any) -> Any:
     setting = SETTINGS[key]
+    if isinstance(setting.default, tuple):
+        return _words(path, key, value)
     if type(value) is not type(setting.default):
         raise UsageError(f"{path}: {key} must be {type(setting.default).__name__}, not {value!r}")
     if isinstance(setting.default, bool):
+        return value
+    if isinstance(value, str):
+        if len(value) > MAX_TEXT_CHARS or not value.isprintable():
+            raise UsageError(
+                f"{path}: {key} is not one line of at most {MAX_TEXT_CHARS} characters"
+            )
+        if setting.choices and value not in setting.choices:
+            choices = ", ".join(setting.choices)
+            raise UsageError(f"{path}: {key} = {value!r} is not known", hint=f"one of {choices}")
         return value
     if isinstance(value, int) and not setting.lowest <= value <= setting.highest:
         raise UsageError(
@@ -105,3 +165,13 @@ def _checked(path: Path, key: str, value: Any) -> Any:
             hint=f"from {setting.lowest} to {setting.highest} {setting.unit}",
         )
     return value
+
+
+def _words(path: Path, key: str, value: Any) -> tuple[str, ...]:
+    good = isinstance(value, list) and len(value) <= MAX_LISTED
+    if not good or any(type(item) is not str or len(item) > MAX_TEXT_CHARS for item in value):
+        raise UsageError(
+            f"{path}: {key} must be a list of texts",
+            hint=f'for example {key.partition(".")[2]} = ["..."], at most {MAX_LISTED:,} of them',
+        )
+    return tuple(value)

@@ -11,7 +11,7 @@ import pytest
 from openledger_node.ledger.errors import BadInput, OlnError, StoreUnavailable, UsageError
 from openledger_node.ledger.keys import SigningKey
 from openledger_node.node import keyfiles
-from openledger_node.node.config import SETTINGS, load_config
+from openledger_node.node.config import SETTINGS, attribute_of, load_config
 
 KEY = SigningKey(bytes(range(32)))
 
@@ -28,7 +28,7 @@ def loaded(place: Path, text: str) -> Any:
 def test_without_a_file_every_setting_has_its_default(tmp_path: Path) -> None:
     config = load_config(tmp_path / "node.toml")
     for key, setting in SETTINGS.items():
-        assert getattr(config, key.split(".")[1]) == setting.default
+        assert getattr(config, attribute_of(key)) == setting.default
 
 
 def test_settings_of_the_file_win(tmp_path: Path) -> None:
@@ -60,7 +60,8 @@ def test_each_number_has_its_bounds(tmp_path: Path, key: str) -> None:
     section, name = key.split(".")
     setting = SETTINGS[key]
     for value in (setting.lowest, setting.highest):
-        assert getattr(loaded(tmp_path, f"[{section}]\n{name} = {value}\n"), name) == value
+        config = loaded(tmp_path, f"[{section}]\n{name} = {value}\n")
+        assert getattr(config, attribute_of(key)) == value
     for value in (setting.lowest - 1, setting.highest + 1):
         with pytest.raises(UsageError, match="out of bounds") as caught:
             loaded(tmp_path, f"[{section}]\n{name} = {value}\n")
@@ -71,6 +72,33 @@ def test_each_number_has_its_bounds(tmp_path: Path, key: str) -> None:
 def test_a_number_takes_nothing_but_a_whole_number(tmp_path: Path, value: str) -> None:
     with pytest.raises(UsageError, match="must be int"):
         loaded(tmp_path, f"[store]\nflush_events = {value}\n")
+
+
+@pytest.mark.parametrize("key", [k for k, s in SETTINGS.items() if s.choices])
+def test_a_choice_is_one_of_its_words(tmp_path: Path, key: str) -> None:
+    section, name = key.split(".")
+    for choice in SETTINGS[key].choices:
+        config = loaded(tmp_path, f"[{section}]\n{name} = {choice!r}\n")
+        assert getattr(config, attribute_of(key)) == choice
+    with pytest.raises(UsageError, match="is not known") as caught:
+        loaded(tmp_path, f"[{section}]\n{name} = 'perhaps'\n")
+    assert SETTINGS[key].choices[0] in caught.value.hint
+
+
+@pytest.mark.parametrize("key", [k for k, s in SETTINGS.items() if type(s.default) is tuple])
+def test_a_list_holds_texts_of_bounded_length_and_number(tmp_path: Path, key: str) -> None:
+    section, name = key.split(".")
+    config = loaded(tmp_path, f"[{section}]\n{name} = ['a', 'b']\n")
+    assert getattr(config, attribute_of(key)) == ("a", "b")
+    for value in ("'a'", "[1]", "['" + "x" * 513 + "']", "[" + "'a'," * 10_001 + "]"):
+        with pytest.raises(UsageError, match="must be a list of texts|more than"):
+            loaded(tmp_path, f"[{section}]\n{name} = {value}\n")
+
+
+def test_a_text_is_one_line_of_bounded_length(tmp_path: Path) -> None:
+    for value in ("'" + "x" * 513 + "'", '"a\\nb"'):
+        with pytest.raises(UsageError, match="one line"):
+            loaded(tmp_path, f"[node]\nlisten = {value}\n")
 
 
 @pytest.mark.parametrize("value", ["1", "'true'", "0"])
