@@ -153,9 +153,7 @@ def _read_endpoint(text: str, *, least_port: int) -> Endpoint:
     if not colon:
         raise UsageError(f"{text!r} has no port", hint=_ADDRESS_HINT)
     if not bracketed and (":" in host or "[" in host or "]" in host):
-        raise UsageError(
-            f"{text!r} has an IPv6 host without brackets", hint=_ADDRESS_HINT
-        )
+        raise UsageError(f"{text!r} has an IPv6 host without brackets", hint=_ADDRESS_HINT)
     if bracketed and ":" not in host:
         raise UsageError(f"{text!r}: only an IPv6 host goes in brackets", hint=_ADDRESS_HINT)
     fault = host_fault(host)
