@@ -63,6 +63,7 @@ FAULTS: Final[dict[str, tuple[Cost, str]]] = {
     "too_many_forks": (Cost.LOWER, "too many fork proofs on one link"),
     "too_large":      (Cost.LOWER, "a payload past a limit"),
     "no_answer":      (Cost.LOWER, "too many cancelled questions left open"),
+    "unread":         (Cost.LOWER, "too many replies left unread"),
     "flood":          (Cost.LOWER, "control frames faster than allowed"),
     "silent":         (Cost.NONE,  "nothing heard for too long"),
     # What was sent does not verify.

@@ -46,13 +46,13 @@ def encode_varint(number: int) -> bytes:
 def decode_varint(data: bytes, at: int) -> tuple[int, int]:
     """(number, position behind it). PeerFault `frontier` when it is cut off, long or too large."""
     number = shift = 0
-    for position in range(at, min(at + MAX_VARINT_BYTES, len(data))):
-        byte = data[position]
+    for byte in data[at : at + MAX_VARINT_BYTES]:
+        at += 1
         number |= (byte & 0x7F) << shift
         if byte < 0x80:
-            if (not byte and shift) or number > MAX_SEQ:
-                break
-            return number, position + 1
+            if (byte or not shift) and number <= MAX_SEQ:
+                return number, at
+            break
         shift += 7
     raise fault("frontier", "a number in a frontier is cut off, too large or not in shortest form")
 
@@ -98,15 +98,21 @@ class FrontierIntake:
         self._size_bytes += len(data)
         if self._size_bytes > MAX_FRONTIER_BYTES:
             raise fault("too_many_logs", f"a frontier of more than {MAX_FRONTIER_BYTES:,} bytes")
-        at, last, logs = 0, self._last_name, self._logs
-        while at < len(data):
+        at, last, logs, stop = 0, self._last_name, self._logs, len(data)
+        while at < stop:
             name = data[at : at + SHORT_ID_BYTES]
             if name <= last and logs:
                 raise fault("frontier", "a frontier whose short ids do not ascend")
-            held_from, size, at = _numbers(data, at + SHORT_ID_BYTES)
+            at += SHORT_ID_BYTES
+            held_from = 0
+            if at < stop and not data[at]:  # as nearly always; not worth a call
+                at += 1
+            else:
+                held_from, at = decode_varint(data, at)
+            size, at = decode_varint(data, at)
             tag = data[at : at + TAG_BYTES]
             at += TAG_BYTES
-            if at > len(data) or held_from >= size:
+            if at > stop or held_from >= size:
                 raise fault("frontier", "an entry of a frontier is cut off, or holds nothing")
             last = name
             logs += 1
@@ -115,13 +121,6 @@ class FrontierIntake:
             if not held_from:
                 self.entries.append((name, Offer(size, tag)))
         self._last_name, self._logs = last, logs
-
-
-def _numbers(data: bytes, at: int) -> tuple[int, int, int]:
-    """held_from, size and the position behind them."""
-    held_from, at = decode_varint(data, at)
-    size, at = decode_varint(data, at)
-    return held_from, size, at
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 - Y14 A question's id grows from one to the next. At most MAX_WANTS of a side's questions are open:
   not answered to the end, not answered by MISSING, not cancelled.
 - Y15 CANCEL is always answered by MISSING with reason 4; of what was cancelled nothing follows it.
+- Y18 A peer that leaves more than MAX_UNREAD_BYTES of replies unread breaks the protocol.
 
 The methods say nothing about when to send what; they hold this side to the protocol. What would
 break it is an InternalError, save where the peer may have changed things meanwhile: frames of an
@@ -60,6 +61,9 @@ from openledger_node.sync.messages import (
 MAX_WANTS: Final = 256
 MAX_FORKS: Final = 4_096
 """Fork proofs on one link, each way: 64 MiB of the largest."""
+MAX_UNREAD_BYTES: Final = 256 * 1_024
+"""Of replies queued and not handed to the link: what a peer that asks and never reads may pile up.
+An honest one has 256 questions open, which come to 3 KiB of them."""
 MAX_FORKS_BYTES: Final = MAX_FRAME_BYTES - 16
 """Of proofs in a frame."""
 
@@ -107,6 +111,8 @@ class Outgoing:
         self.peer_node_id = peer_node_id
         self.pending_bytes = 0
         self._queue: list[bytes] = []
+        self._queued_frontier = range(0)
+        self._reply_bytes = 0
         self._closed = False
         self._send_credit = SendCredit()
         self._receive_credit = ReceiveCredit()
@@ -141,6 +147,7 @@ class Outgoing:
     def data_to_send(self) -> list[bytes]:
         """Whole frames for the link, in order; they are the caller's from here on."""
         queue, self._queue, self.pending_bytes = self._queue, [], 0
+        self._queued_frontier, self._reply_bytes = range(0), 0
         return queue
 
     def close(self, code: str, text: str) -> None:
@@ -152,10 +159,16 @@ class Outgoing:
         """Data of this many frame bytes is dealt with: the peer may send more in time (Y8)."""
         granted = self._receive_credit.consume(size_bytes)
         if granted:
-            self._queue_frame(Grant(granted))
+            self._queue_reply(Grant(granted))
 
     def _queue_frame(self, message: Frame) -> None:
         self._queue_bytes(encode_frame(message))
+
+    def _queue_reply(self, message: Frame) -> None:
+        """Queues what the peer's own frames bring about, and counts it while it is not sent."""
+        before_bytes = self.pending_bytes
+        self._queue_frame(message)
+        self._reply_bytes += self.pending_bytes - before_bytes
 
     def _queue_data(self, message: Frame) -> None:
         """Queues a data frame. InternalError when the credit does not reach."""
@@ -172,8 +185,12 @@ class Outgoing:
     # What is held, and told.
 
     def send_frontier(self, entries: Iterable[Entry]) -> None:
-        """FRONTIER, in as many parts as it takes."""
+        """FRONTIER, in as many parts as it takes. It replaces one that is still queued."""
+        old = self._queued_frontier
+        self.pending_bytes -= sum(map(len, self._queue[old.start : old.stop]))
+        del self._queue[old.start : old.stop]
         parts = encode_entries(entries)
+        self._queued_frontier = range(len(self._queue), len(self._queue) + len(parts))
         for number, part in enumerate(parts):
             self._queue_frame(Frontier(number, int(number + 1 == len(parts)), part))
 
@@ -205,7 +222,7 @@ class Outgoing:
     ) -> None:
         """DIGEST, or DIGEST_ANSWER."""
         if is_answer:
-            self._queue_frame(DigestAnswer(fork_digest, frontier_digest))
+            self._queue_reply(DigestAnswer(fork_digest, frontier_digest))
         else:
             self._open_digests += 1
             self._queue_frame(Digest(fork_digest, frontier_digest))
@@ -317,7 +334,7 @@ class Outgoing:
     def _cancel_served(self, want_id: int) -> bool:
         """The peer cancelled: whether its answer was still under way (Y15)."""
         found = self._served.pop(want_id, None)
-        self._queue_frame(Missing(want_id, int(Reason.CANCELLED)))
+        self._queue_reply(Missing(want_id, int(Reason.CANCELLED)))
         return found is not None
 
 

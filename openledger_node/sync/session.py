@@ -84,7 +84,14 @@ from openledger_node.sync.messages import (
     is_skipped,
     split_leaves,
 )
-from openledger_node.sync.outgoing import MAX_FORKS, MAX_WANTS, Local, Outgoing, sign_link
+from openledger_node.sync.outgoing import (
+    MAX_FORKS,
+    MAX_UNREAD_BYTES,
+    MAX_WANTS,
+    Local,
+    Outgoing,
+    sign_link,
+)
 from openledger_node.sync.session_table import LINK, LinkState
 
 __all__ = [
@@ -116,7 +123,7 @@ CONTROL_BURST_BYTES: Final = 32 * 2**20
 CONTROL_BYTES_A_MS: Final = 2_048
 """2 MB/s: twice what asking for one-event logs as fast as they can be stored takes."""
 ROUNDS_BURST: Final = 8
-ROUND_EVERY_MS: Final = 5_000
+ROUND_EVERY_MS: Final = 10_000
 """DIGESTs and FRONTIERs; a node asks one peer every 15 to 45 s."""
 PEERS_BURST: Final = 2
 PEERS_EVERY_MS: Final = 60_000
@@ -191,6 +198,8 @@ class Session(Outgoing):
         message = decode_frame(body)
         event = _TAKERS[type(message)](self, message, frame_bytes)
         self.state = state
+        if self._reply_bytes > MAX_UNREAD_BYTES:
+            raise fault("unread", f"more than {MAX_UNREAD_BYTES:,} bytes of replies left unread")
         return event
 
     # HELLO.

@@ -13,7 +13,7 @@ from openledger_node.sync import session as s
 from openledger_node.sync.faults import FAULTS, Cost, PeerFault
 from openledger_node.sync.flow import INITIAL_CREDIT_BYTES
 from openledger_node.sync.frames import MAX_FRAME_BYTES, MAX_HELLO_BYTES, frame
-from openledger_node.sync.outgoing import MAX_FORKS, MAX_WANTS
+from openledger_node.sync.outgoing import MAX_FORKS, MAX_UNREAD_BYTES, MAX_WANTS
 from openledger_node.sync.session_table import LinkState
 from tests.sync.links import (
     HEAD,
@@ -391,6 +391,18 @@ def test_a_peer_that_never_ends_what_was_cancelled(monkeypatch: pytest.MonkeyPat
     for _ in range(4):
         asker.send_cancel(asker.send_want(LOG, 0, None, None, None))
     assert fault_of(asker, of(head(want_id))) == "no_answer"
+
+
+@pytest.mark.rule("Y18")
+def test_a_peer_that_cancels_without_end_and_never_reads() -> None:
+    _, end = greeted()
+    end.receive_bytes(of(m.Want(0, LOG, 0, None, None, None)), NOW_MS)
+    reply = of(m.Missing(0, m.Reason.CANCELLED))
+    within = MAX_UNREAD_BYTES // len(reply)
+    end.receive_bytes(of(m.Cancel(0)) * within, NOW_MS)
+    assert len(sent(end)) == within * len(reply)
+    end.receive_bytes(of(m.Cancel(0)) * within, NOW_MS)
+    assert fault_of(end, of(m.Cancel(0))) == "unread"
 
 
 @pytest.mark.rule("Y10")

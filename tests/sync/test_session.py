@@ -115,6 +115,21 @@ def test_a_frontier_in_several_parts_is_reported_once_and_other_frames_may_come_
     assert other.receive_bytes(parts[1], NOW_MS) == [s.FrontierCame(entries)]
 
 
+def test_a_frontier_that_is_still_queued_is_replaced_by_a_newer_one() -> None:
+    one, other = greeted()
+    one.send_have(b"n" * 8, 7, b"tagt")
+    one.send_frontier([(n.to_bytes(8, "big"), Offer(5, b"tagt")) for n in range(80_000)])
+    one.send_have(b"n" * 8, 8, b"tagt")
+    one.send_frontier([(b"a" * 8, Offer(6, b"tagt"))])
+    one.send_have(b"n" * 8, 9, b"tagt")
+    assert one.pending_bytes < 200
+    haves = [s.HaveCame(b"n" * 8, size, b"tagt") for size in (7, 8, 9)]
+    frontier = s.FrontierCame([(b"a" * 8, Offer(6, b"tagt"))])
+    assert deliver(one, other) == [haves[0], haves[1], frontier, haves[2]]
+    one.send_frontier([])
+    assert deliver(one, other) == [s.FrontierCame([])]
+
+
 def test_an_empty_frontier_is_a_frontier() -> None:
     one, other = greeted()
     one.send_frontier([])
