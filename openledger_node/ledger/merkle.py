@@ -160,12 +160,17 @@ def inclusion_path(source: NodeSource, index: int, size: int) -> list[bytes]:
     return path
 
 
-def consistency_path(source: NodeSource, old_size: int, size: int) -> list[bytes]:
-    """The proof that the first `old_size` leaves are a prefix of the first `size` (M2)."""
+def consistency_path(
+    source: NodeSource, old_size: int, size: int, *, whole: bool = True
+) -> list[bytes]:
+    """The proof that the first `old_size` leaves are a prefix of the first `size` (M2).
+
+    `whole` is false for the part of such a proof that lies in a subtree with leaves before it.
+    """
     if not 0 < old_size <= size:
         raise ValueError(f"no consistency proof from {old_size} to {size}")
     path: list[bytes] = []
-    start, whole = 0, True
+    start = 0
     while old_size - start != size:
         k = _split(size)
         if old_size - start <= k:

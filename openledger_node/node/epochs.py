@@ -243,6 +243,26 @@ def _data_held(snapshot: Snapshot, decided: Decided) -> bool:
     return all(histories.holds(mark) for mark in decided.changed)
 
 
+def missing_marks(core: NodeCore, snapshot: Snapshot) -> list[Mark]:
+    """Marks that the next decided cut names and that growing alone will not bring here.
+
+    So it is where this home holds another branch of a forked log than the one that was decided.
+    """
+    decided = load_round(core, snapshot, snapshot.last_epoch() + 1).decision(snapshot.cut_marks())
+    if decided is None:
+        return []
+    histories = _StoredHistories(snapshot)
+    forked = {proof.head_a.log_id for proof in snapshot.forks()}
+    missing = []
+    for mark in decided.changed:
+        log = snapshot.log(mark.log_id)
+        held = log.head.size if log is not None and log.head is not None else 0
+        elsewhere = mark.log_id in forked or held >= mark.size
+        if elsewhere and not histories.holds(mark):
+            missing.append(mark)
+    return missing
+
+
 def collect_states(core: NodeCore, first: int) -> None:
     """Keeps the seats' signed states of epochs from `first` on; alarms on a different root."""
     with core.store.read() as snapshot:

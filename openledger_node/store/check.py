@@ -18,7 +18,7 @@ Everything else was signed or given by somebody: a peer or a backup has to suppl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -47,7 +47,7 @@ from openledger_node.store.environment import (
     seal,
     unseal,
 )
-from openledger_node.store.logs import LogRecord, decode_record, number_key
+from openledger_node.store.logs import SET_ASIDE, LogRecord, decode_record, number_key
 from openledger_node.store.pages import page_faults
 from openledger_node.store.snapshot import ERASED, IN_FILE, EpochRecord, Snapshot, epoch_key
 from openledger_node.store.store import Store
@@ -57,7 +57,7 @@ Progress = Callable[[int, int | None, str], None]
 
 MAX_PROBLEMS: Final = 1_000
 """Problems that are listed; a store with more is to be restored, not read about."""
-DERIVED: Final = ("logids", "spine", "ids", "cutmarks", "cutsizes", "state", "journal")
+DERIVED: Final = ("logids", "branches", "spine", "ids", "cutmarks", "cutsizes", "state", "journal")
 """What follows from the rest: `repair`, and folding again, make it anew."""
 MAX_VIEWS: Final = 100
 """Views taken until one is newer than what was committed while it began."""
@@ -178,19 +178,30 @@ def records(txn: Txn, report: Report | None = None) -> Iterator[tuple[int, LogRe
 def _check_logs(txn: Txn, report: Report, progress: Progress) -> None:
     found = list(records(txn, report))
     total = sum(record.size for _, record in found)
-    numbers = {}
     for number, record in found:
-        numbers[record.log_id] = number_key(number)
         LogCheck(txn, number, record, report.add).run(
             lambda done: progress(report.events + done, total, "events")
         )
         report.events += record.size
         report.logs += 1
-    for key, stored in txn.raw_items("logids"):
-        if numbers.pop(key, None) != stored[:-SEAL_BYTES]:
-            report.add("logids", f"log {key.hex()[:16]} leads to no record of it", REPAIR)
-    for log_id in numbers:
-        report.add("logids", f"nothing leads to log {log_id.hex()[:16]}", REPAIR)
+    for name, right in derived_tables(found).items():
+        for key, stored in txn.raw_items(name):
+            if right.pop(key, None) != stored[:-SEAL_BYTES]:
+                report.add(name, f"log {key.hex()[:16]} leads to no record of it", REPAIR)
+        for key in right:
+            report.add(name, f"nothing leads to log {key.hex()[:16]}", REPAIR)
+
+
+def derived_tables(found: Iterable[tuple[int, LogRecord]]) -> dict[str, dict[bytes, bytes]]:
+    """The tables that lead to logs and to their other branches, as the records make them."""
+    shown: dict[bytes, bytes] = {}
+    aside: dict[bytes, bytes] = {}
+    for number, record in found:
+        if record.own != SET_ASIDE:
+            shown[record.log_id] = number_key(number)
+        elif record.head is not None:
+            aside[record.log_id + record.head.root] = number_key(number)
+    return {"logids": shown, "branches": aside}
 
 
 def _check_marks(txn: Txn, snapshot: Snapshot, report: Report) -> None:
@@ -298,15 +309,16 @@ def repair(store: Store, progress: Progress = no_progress) -> list[str]:
     """Makes anew what follows from the rest; what was made, in words."""
     made = []
     with store.environment.writing() as txn:
-        derived = {name: dict[bytes, bytes]() for name in ("logids", "spine", "ids")}
-        for number, record in records(txn):
-            derived["logids"][record.log_id] = number_key(number)
+        found = list(records(txn))
+        derived = {name: dict[bytes, bytes]() for name in ("spine", "ids")}
+        for number, record in found:
             check_of_log = LogCheck(txn, number, record, lambda *_: None)
             for name, key, value in check_of_log.derived():
                 derived[name][key] = value
             progress(number + 1, None, "logs")
-        if len(derived["logids"]) == txn.count("logs"):
-            made += _put_right(txn, "logids", derived["logids"], set())
+        if len(found) == txn.count("logs"):
+            for name, right in derived_tables(found).items():
+                made += _put_right(txn, name, right, set())
         for name in ("spine", "ids"):  # beyond a log's size lie imports that are under way
             made += _put_right(txn, name, derived[name], {key for key, _ in txn.raw_items(name)})
         try:

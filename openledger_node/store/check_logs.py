@@ -143,7 +143,7 @@ class LogCheck:
     def _head(self) -> None:
         record = self._record
         if record.head is None:
-            if record.size and not record.own:
+            if record.size and record.own != logs.OWN:
                 self._add("logs", f"{self._name} has no signed head", FROM_PEER)
             return
         if self._at_head is None:

@@ -50,6 +50,7 @@ DATABASES: Final = (
     "names",
     "facts",
     "forks",
+    "branches",
 )
 _FULL_DISK_WORDS: Final = (
     "No space left",
@@ -80,6 +81,7 @@ WORDS: Final = {
     "names": "a petname",
     "facts": "a local fact",
     "forks": "a fork proof",
+    "branches": "a log's other branch",
 }
 
 

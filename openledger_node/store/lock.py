@@ -81,6 +81,28 @@ def one_at_a_time(folder: Path, name: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def only_one(folder: Path, name: str) -> Iterator[bool]:
+    """Tries to hold a lock of this name among all processes; yields whether it does."""
+    if fcntl is None:
+        yield True
+        return
+    descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield _locked(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(folder: Path, name: str) -> bool:
+    """Whether some process holds the lock of this name."""
+    path = folder / f"{name}.lock"
+    if fcntl is None or not path.exists():
+        return fcntl is None and path.exists()
+    with only_one(folder, name) as free:
+        return not free
+
+
 def _locked(descriptor: int, mode: int) -> bool:
     try:
         fcntl.flock(descriptor, mode | fcntl.LOCK_NB)

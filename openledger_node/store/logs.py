@@ -7,11 +7,15 @@
   the root of their subtree. Leaves past the last whole segment lie apart, by (log number, seq). The
   spine has each segment's root, so the root and the proofs of a long log re-hash one segment.
 - S7 What lies beyond a record's size is not part of the log: an import that was cut off.
+- S8 A forked log may be held in several branches, each under a number of its own. One is shown to
+  readers and the fold; the others' records say `own` = 2, and `branches` names them by (log id,
+  root of their head). A branch that is still coming in is set aside in the same way.
 """
 
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Final
@@ -31,6 +35,9 @@ _NUMBER: Final = struct.Struct(">I")
 _NUMBER_SEGMENT: Final = struct.Struct(">II")
 _NUMBER_SEQ: Final = struct.Struct(">IQ")
 _ROOT_BYTES: Final = 32
+OWN: Final = 1
+SET_ASIDE: Final = 2
+"""`own` of a log that this home writes, and of a branch that is not shown (S8)."""
 
 
 class LogRecord(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -93,6 +100,34 @@ def new_log(txn: Txn, genesis: LogGenesis, own: bool) -> int:
     return number
 
 
+def new_branch(txn: Txn, genesis: LogGenesis) -> int:
+    """A number for another branch of a log that is held, set aside until it is whole (S8)."""
+    last = txn.last("logs")
+    number = int(_NUMBER.unpack(last[0])[0]) + 1 if last else 0
+    write_record(txn, number, LogRecord(genesis.log_id, genesis, 0, (), None, SET_ASIDE))
+    return number
+
+
+def show_branch(txn: Txn, number: int) -> None:
+    """A branch that is whole becomes the log's history; the former one is set aside (S8)."""
+    record = read_record(txn, number)
+    former_number = log_number(txn, record.log_id)
+    if former_number is not None:
+        former = read_record(txn, former_number)
+        former.own = SET_ASIDE
+        write_record(txn, former_number, former)
+        if former.head is not None:
+            txn.put("branches", record.log_id + former.head.root, number_key(former_number))
+    record.own = 0
+    write_record(txn, number, record)
+    txn.put("logids", record.log_id, number_key(number))
+
+
+def branches(txn: Txn, log_id: bytes) -> list[int]:
+    """The numbers of the branches of a log that are set aside and whole."""
+    return [int(_NUMBER.unpack(stored)[0]) for _, stored in txn.scan("branches", log_id)]
+
+
 def pack_segment(leaves: Sequence[bytes], root: bytes) -> bytes:
     """256 leaves as one value (S6)."""
     return b"".join((*leaves, _LENGTHS.pack(*map(len, leaves)), root))
@@ -138,6 +173,29 @@ def read_leaves(txn: Txn, number: int, start: int, stop: int) -> list[bytes]:
     if position < stop:
         leaves += read_tail(txn, number, position, stop)
     return leaves
+
+
+def leaf_run(
+    txn: Txn, number: int, start: int, stop: int, max_bytes: int
+) -> tuple[int, bytes, bytes]:
+    """Leaves from `start` on as they travel: (how many, u32 big-endian lengths, the leaves).
+
+    At least one, and then as many as fit into `max_bytes`, at most to the end of the segment of
+    `start`. A whole segment is two slices of what is stored.
+    """
+    segment, offset = divmod(start, SEGMENT_LEAVES)
+    until = min(stop, (segment + 1) * SEGMENT_LEAVES)
+    record = read_record(txn, number)
+    if until <= record.size // SEGMENT_LEAVES * SEGMENT_LEAVES and not offset:
+        value = txn.get("segments", segment_key(number, segment))
+        end = len(value) - _ROOT_BYTES - _LENGTHS.size if value is not None else 0
+        if value is not None and until - start == SEGMENT_LEAVES and end <= max_bytes:
+            return SEGMENT_LEAVES, value[end : end + _LENGTHS.size], value[:end]
+    leaves = read_leaves(txn, number, start, until)
+    ends = list(accumulate(map(len, leaves)))
+    count = max(1, bisect_right(ends, max_bytes))
+    taken = leaves[:count]
+    return count, struct.pack(f">{count}I", *map(len, taken)), b"".join(taken)
 
 
 def read_segment(txn: Txn, number: int, segment: int) -> list[bytes]:
@@ -275,6 +333,17 @@ def put_segments(
         seal_segment(txn, number, first_segment + index, leaves[start:stop], root)
         roots.append(root)
     return roots
+
+
+def put_sealed(
+    txn: Txn, number: int, first_segment: int, leaves: Sequence[bytes], roots: Sequence[bytes]
+) -> None:
+    """Seals whole segments whose roots are known."""
+    for index, root in enumerate(roots):
+        start = index * SEGMENT_LEAVES
+        seal_segment(
+            txn, number, first_segment + index, leaves[start : start + SEGMENT_LEAVES], root
+        )
 
 
 def seal_segment(txn: Txn, number: int, segment: int, leaves: Sequence[bytes], root: bytes) -> None:

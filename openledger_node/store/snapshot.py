@@ -140,7 +140,50 @@ class Snapshot:
     def logs(self) -> Iterator[LogInfo]:
         """Every log held, in the order they came."""
         for key, stored in self._txn.scan("logs"):
-            yield _info(int.from_bytes(key, "big"), decode_record(stored))
+            record = decode_record(stored)
+            if record.own != logs.SET_ASIDE:
+                yield _info(int.from_bytes(key, "big"), record)
+
+    def marks(self) -> Iterator[Mark]:
+        """The mark of every log that has a head."""
+        for _, stored in self._txn.scan("logs"):
+            record = decode_record(stored)
+            if record.head is not None and record.own != logs.SET_ASIDE:
+                yield record.head.mark
+
+    def histories(self, log_id: bytes) -> list[LogInfo]:
+        """Every branch of a log that is held: the shown one first (S8)."""
+        number = logs.log_number(self._txn, log_id)
+        if number is None:
+            return []
+        numbers = [number, *logs.branches(self._txn, log_id)]
+        return [_info(n, logs.read_record(self._txn, n)) for n in numbers]
+
+    def root_of(self, number: int, size: int) -> bytes:
+        """The root over the first `size` leaves of the history with this number."""
+        return root_at(self._source(number), size)
+
+    def source(self, number: int) -> NodeSource:
+        """The nodes of the tree of the history with this number."""
+        return self._source(number)
+
+    def spine(self, number: int, first_segment: int, size: int) -> bytes:
+        """Roots of segments from one on, the last of what there is of it at `size`: 32 bytes each.
+
+        Of a history by its number.
+        """
+        whole, rest = divmod(size, SEGMENT_LEAVES)
+        roots = logs.read_spine(self._txn, number, first_segment, max(0, whole - first_segment))
+        if rest and first_segment <= whole:
+            leaves = logs.read_leaves(self._txn, number, whole * SEGMENT_LEAVES, size)
+            roots.append(root_of_hashes(leaf_hashes(leaves)))
+        return b"".join(roots)
+
+    def leaf_run(
+        self, number: int, first: int, stop: int, max_bytes: int
+    ) -> tuple[int, bytes, bytes]:
+        """Leaves of a history by its number, as they travel: see `logs.leaf_run`."""
+        return logs.leaf_run(self._txn, number, first, stop, max_bytes)
 
     def log(self, log_id: bytes) -> LogInfo | None:
         number = logs.log_number(self._txn, log_id)
@@ -359,7 +402,7 @@ def _read_file(path: Path) -> bytes | None:
 
 def _info(number: int, record: LogRecord) -> LogInfo:
     return LogInfo(
-        number, record.log_id, record.genesis, record.size, record.head, bool(record.own)
+        number, record.log_id, record.genesis, record.size, record.head, record.own == logs.OWN
     )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Self
 from openledger_node.ledger.encoding import decode, encode
 from openledger_node.ledger.errors import Refused, StoreUnavailable
 from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis, encode_event, event_ids
-from openledger_node.ledger.forks import ForkEvidence
+from openledger_node.ledger.forks import ForkEvidence, parse_fork
 from openledger_node.ledger.genesis import Genesis
 from openledger_node.ledger.heads import Mark, sign_head
 from openledger_node.ledger.keys import SigningKey
@@ -45,6 +45,7 @@ from openledger_node.store.snapshot import (
     fact_key,
     payload_path,
 )
+from openledger_node.sync.frontier import proof_rank
 
 if TYPE_CHECKING:
     from openledger_node.credit.fold import Folded
@@ -322,11 +323,19 @@ class Store:
             for key in found:
                 txn.delete("facts", key)
 
-    def put_fork(self, evidence: ForkEvidence) -> None:
-        """Keeps the first proof of a log's fork."""
+    def put_fork(self, evidence: ForkEvidence) -> bool:
+        """Keeps a verified proof unless a lower one of its log is kept (Y5); whether it did."""
+        log_id = evidence.head_a.log_id
         with self.environment.writing() as txn:
-            if not txn.has("forks", evidence.head_a.log_id):
-                txn.put("forks", evidence.head_a.log_id, encode(evidence))
+            stored = txn.get("forks", log_id)
+            if stored is not None and proof_rank(parse_fork(stored)) <= proof_rank(evidence):
+                return False
+            txn.put("forks", log_id, encode(evidence))
+            return True
+
+    def last_change(self) -> int:
+        """A number that grows with every change to the store by any process."""
+        return int(self.environment.env.info()["last_txnid"])
 
     def index_ids(self) -> int:
         """Indexes the event ids of sealed segments that are not yet; how many segments."""

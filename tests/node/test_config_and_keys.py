@@ -91,7 +91,7 @@ def test_a_list_holds_texts_of_bounded_length_and_number(tmp_path: Path, key: st
     config = loaded(tmp_path, f"[{section}]\n{name} = ['a', 'b']\n")
     assert getattr(config, attribute_of(key)) == ("a", "b")
     for value in ("'a'", "[1]", "['" + "x" * 513 + "']", "[" + "'a'," * 10_001 + "]"):
-        with pytest.raises(UsageError, match="must be a list of texts|more than"):
+        with pytest.raises(UsageError, match=r"must be a list of texts|more than"):
             loaded(tmp_path, f"[{section}]\n{name} = {value}\n")
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from openledger_node.ledger.events import LogGenesis, encode_event
-from openledger_node.ledger.heads import SignedHead
+from openledger_node.ledger.heads import SignedHead, verify_head
 from openledger_node.ledger.payload import PayloadDocument, encode_payload, payload_commitment
 from openledger_node.store.environment import DEFAULT_LIMIT_BYTES, Txn
-from openledger_node.store.ingest import Ingested, ingest
+from openledger_node.store.ingest import Ingested, Ingestion, ingest
 from openledger_node.store.store import Store
 from openledger_node.store.writer import Appended, Draft, LogWriter, ignore_commit_point
 from tests.kit.ledgerkit import TIME_MS, Ledger, MemoryLog, digest, key
@@ -131,6 +131,13 @@ class Place:
             log = snapshot.log(self.log_id)
             assert log is not None and log.head is not None
             return log.head
+
+    def show_branch(self, log: MemoryLog) -> Ingested:
+        """Takes in another branch of a log, which becomes the one shown."""
+        head = verify_head(log.head().signed, log.genesis)
+        ingestion = Ingestion(self.store, log.genesis, head, branch=True)
+        ingestion.feed(list(log.leaves))
+        return ingestion.finish()
 
     def ingest(self, log: MemoryLog, size: int | None = None, chunk: int = 100) -> Ingested:
         """Takes in a log in memory, or its first `size` leaves."""

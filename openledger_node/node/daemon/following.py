@@ -1,0 +1,99 @@
+"""Following the ledger: folding what the witnesses decided, closing epochs, honouring erasures.
+
+One worker thread at a time, woken by what the lane stored or the watcher saw. On a ledger with one
+witness, its daemon closes an epoch whenever one is due and `epoch_ms` has passed; with `epoch_ms`
+= 0 epochs are closed by commands, when a figure is asked for that is not final.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import trio
+
+from openledger_node.credit import views
+from openledger_node.ledger.errors import OlnError
+from openledger_node.ledger.heads import Mark
+from openledger_node.node.core import NodeCore
+from openledger_node.node.epochs import catch_up, close_epoch, missing_marks
+from openledger_node.node.erasing import honour_erasures
+
+GATHER_S: Final = 0.02
+"""What arrives together is folded together."""
+
+Io = Callable[..., Awaitable[Any]]
+
+
+class Follower:
+    """The tasks that fold. `needed(marks)` hears of marks that a cut names and no log here has."""
+
+    def __init__(
+        self, core: NodeCore, io: Io, log: Any, needed: Callable[[Sequence[Mark]], None]
+    ) -> None:
+        self._core = core
+        self._io = io
+        self._log = log
+        self._needed = needed
+        self._wake = trio.Event()
+        self._erasures = True
+        self._turn = trio.Lock()
+        self.failure = ""
+
+    def poke(self, *, erasures: bool = False) -> None:
+        """Something new is stored."""
+        self._erasures = self._erasures or erasures
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._wake.set()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._close_when_due)
+            while True:
+                await self._wake.wait()
+                await trio.sleep(GATHER_S)
+                self._wake = trio.Event()
+                await self._guarded(self._follow)
+
+    async def _close_when_due(self) -> None:
+        with self._core.store.read() as snapshot:
+            epoch_s = views.rules(snapshot.state).params.epoch_ms / 1000
+            solo = self._core.is_solo_seat(snapshot)
+        while solo and epoch_s:
+            await trio.sleep(epoch_s)
+            await self._guarded(self._close)
+
+    async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
+        """An error of the ledger or the store stops the step, not the daemon; it is said once."""
+        try:
+            async with self._turn:
+                await step()
+        except OlnError as error:
+            if error.message != self.failure:
+                self._log.error("cannot_follow", reason=error.message, code=error.code)
+            self.failure = error.message
+        else:
+            self.failure = ""
+
+    async def _follow(self) -> None:
+        erasures, self._erasures = self._erasures, False
+        epochs = await self._io(catch_up, self._core)
+        if erasures:
+            await self._io(honour_erasures, self._core)
+        if epochs:
+            self._log.info("epochs_final", epochs=epochs, epoch=await self._io(self._epoch))
+        self._needed(await self._io(self._missing))
+
+    async def _close(self) -> None:
+        closed = await self._io(close_epoch, self._core)
+        if closed.closed:
+            self._log.info("epoch_closed", epoch=closed.epoch, events=closed.events)
+
+    def _epoch(self) -> int:
+        with self._core.store.read() as snapshot:
+            return snapshot.last_epoch()
+
+    def _missing(self) -> list[Mark]:
+        with self._core.store.read() as snapshot:
+            return missing_marks(self._core, snapshot)

@@ -1,0 +1,243 @@
+"""The daemon: begins all tasks, wires them together, and ends them in order.
+
+| task | owns | may not |
+|---|---|---|
+| listener, dialler | sockets and handshakes | read the store |
+| a link's reader and pump | one session | store anything |
+| lane | every write that replication makes | touch a socket |
+| follower | folding, closing epochs, erasing | touch a socket |
+| watcher | noticing other processes' writes | write |
+| keeper | the peer book and the report in the home | anything else |
+
+It ends on SIGINT or SIGTERM: links are told, what was acknowledged is durable already. A second
+signal ends it at once.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import trio
+
+from openledger_node.ledger.errors import OlnError
+from openledger_node.ledger.forks import ForkEvidence
+from openledger_node.ledger.heads import Mark
+from openledger_node.net.address import Endpoint, PeerAddress, parse_node_id
+from openledger_node.net.dialler import Dialler
+from openledger_node.net.link import Link
+from openledger_node.net.listener import Listener, ListenLimits
+from openledger_node.net.policy import Gate
+from openledger_node.net.table import LinkTable
+from openledger_node.net.tls import TlsContext
+from openledger_node.node import forking, peers
+from openledger_node.node.core import NodeCore
+from openledger_node.node.daemon.following import Follower
+from openledger_node.node.daemon.metrics import serve_metrics
+from openledger_node.node.daemon.report import keep_report, sole_daemon
+from openledger_node.node.daemon.watching import Watcher
+from openledger_node.node.replication.engine import Hub
+from openledger_node.node.replication.home import hub_of
+from openledger_node.node.replication.link import LinkRunner
+from openledger_node.sync.faults import Cost, PeerFault
+
+SAVE_BOOK_S: Final = 15
+CONTACTS_S: Final = 60
+"""A peer is told of other peers at most this often."""
+
+
+@dataclass(slots=True)
+class Listening:
+    """What the daemon reports once it is up."""
+
+    endpoints: list[str] = field(default_factory=list)
+    metrics_port: int | None = None
+
+
+class Daemon:
+    """One running daemon. It is also what the hub tells of events (`Hooks`)."""
+
+    def __init__(self, core: NodeCore, log: Any, *, listen: Sequence[str] = ()) -> None:
+        self._core = core
+        self._log = log
+        self._config = core.config
+        self._listen = [Endpoint.parse(text) for text in listen or [core.config.node_listen]]
+        self.listening = Listening()
+        self._book = peers.load_book(core)
+        for text in core.config.node_peers:
+            self._book.add(PeerAddress.parse(text), "configuration")
+        identity = peers.identity(core)
+        allowed = frozenset(map(parse_node_id, core.config.node_allow))
+        gate = Gate(identity.node_id, self._book, now_ms=core.clock_ms, allow=allowed)
+        self._context = TlsContext(identity, gate)
+        self.links = LinkTable(identity.node_id, max_links=core.config.node_max_links)
+        self._workers = trio.CapacityLimiter(4)
+        self.hub: Hub = hub_of(core, self._io, hooks=self)
+        self.follower = Follower(core, self._io, log, self._needed)
+        self._since_ms = core.clock_ms()
+        self._stopping = False
+
+    async def _io(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await trio.to_thread.run_sync(function, *arguments, limiter=self._workers)
+
+    # Life.
+
+    async def run(self, ready: Callable[[Daemon], None] = lambda daemon: None) -> None:
+        """Until a signal, or until cancelled."""
+        with sole_daemon(self._core.home):
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._stop_on_signal, nursery.cancel_scope)
+                    await nursery.start(self.hub.run)
+                    await self._open_doors(nursery)
+                    nursery.start_soon(self.follower.run)
+                    nursery.start_soon(self._watcher().run)
+                    nursery.start_soon(self._keep_book)
+                    nursery.start_soon(keep_report, self._core.home, self.describe)
+                    self._log.info("daemon_began", listening=self.listening.endpoints)
+                    ready(self)
+            finally:
+                peers.save_book(self._core, self._book)
+                self._log.info("daemon_ended", events_in=self.hub.totals.events_in)
+
+    async def _open_doors(self, nursery: trio.Nursery) -> None:
+        config = self._config
+        rng = random.Random(os.urandom(16))
+        limits = ListenLimits(links_per_address=config.node_links_per_address)
+        listener = Listener(self._context, self.links, self._serve, limits=limits, log=self._log)
+        bound = await nursery.start(listener.run, self._listen)
+        self.listening.endpoints = [str(endpoint) for endpoint in bound]
+        dialler = Dialler(
+            self._context,
+            self.links,
+            self._book,
+            self._serve,
+            random=rng,
+            now_ms=self._core.clock_ms,
+            log=self._log,
+        )
+        nursery.start_soon(dialler.run)
+        if config.node_metrics:
+            self.listening.metrics_port = await nursery.start(
+                partial(serve_metrics, config.node_metrics, self.figures)
+            )
+
+    async def _stop_on_signal(self, scope: trio.CancelScope) -> None:
+        wanted = [signal.SIGINT, signal.SIGTERM]
+        with trio.open_signal_receiver(*wanted) as signals:
+            async for number in signals:
+                if self._stopping:
+                    os._exit(128 + number)
+                self._stopping = True
+                self._log.info("daemon_stops", signal=signal.Signals(number).name)
+                scope.cancel()
+
+    def _watcher(self) -> Watcher:
+        return Watcher(self._core.store, lambda: self.hub.replica.marks, self._grown)
+
+    def _grown(self, marks: Sequence[Mark], own: bytes | None) -> None:
+        self.hub.grown(marks, own)
+        self.follower.poke()
+
+    async def _keep_book(self) -> None:
+        while True:
+            await trio.sleep(SAVE_BOOK_S)
+            await self._io(peers.save_book, self._core, self._book)
+
+    # Links.
+
+    async def _serve(self, link: Link) -> None:
+        await self.hub.serve(link)
+
+    def link_greeted(self, runner: LinkRunner) -> None:
+        runner.link.greeted()
+        self._book.seen(runner.link.peer_id, self._core.clock_ms())
+        self._log.info(
+            "link_up",
+            peer=runner.link.peer_id.hex()[:16],
+            address=str(runner.link.address),
+            outbound=runner.link.is_outbound,
+        )
+
+    def link_ended(self, runner: LinkRunner, why: PeerFault | None) -> None:
+        peer = runner.link.peer_id
+        if why is not None and why.cost is not Cost.NONE:
+            now_ms = self._core.clock_ms()
+            self._book.blame(peer, now_ms, ban=why.cost is Cost.BAN)
+            self._log.warning("link_failed", peer=peer.hex()[:16], code=why.code, reason=why.text)
+        else:
+            code = why.code if why else "closed"
+            self._log.info("link_down", peer=peer.hex()[:16], code=code)
+
+    def peers_came(self, runner: LinkRunner, records: Sequence[bytes]) -> None:
+        peers.take_records(self._core, self._book, records)
+
+    def other_event(self, runner: LinkRunner, event: Any) -> None:
+        self._log.debug("ignored", event_type=type(event).__name__)
+
+    # What the hub tells.
+
+    def stored(self, marks: Sequence[Mark], leaves_may_erase: bool) -> None:
+        self.follower.poke(erasures=leaves_may_erase)
+
+    def fork_found(self, proof: ForkEvidence, *, here: bool) -> None:
+        log_id = proof.head_a.log_id
+        self._log.error("fork_found", log=log_id.hex()[:16], common=proof.common, here=here)
+        self._spawn(forking.file_fork, proof, here)
+
+    def own_log_elsewhere(self, log_id: bytes) -> None:
+        self._log.warning("own_log_elsewhere", log=log_id.hex()[:16])
+        self._spawn(forking.leave_if_current, log_id)
+
+    def _spawn(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Work on the store that nobody waits for."""
+        self.hub.start(self._guarded, function, *arguments)
+
+    async def _guarded(self, function: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            await self._io(function, self._core, *arguments)
+        except OlnError as error:
+            self._log.error("cannot", what=function.__name__, reason=error.message)
+
+    def _needed(self, marks: Sequence[Mark]) -> None:
+        self.hub.need(marks)
+
+    # Looking.
+
+    def describe(self) -> dict[str, Any]:
+        """The report in the home: what `oln status` and `oln peer list` show of the daemon."""
+        return {
+            "pid": os.getpid(),
+            "since_ms": self._since_ms,
+            "listening": self.listening.endpoints,
+            "metrics_port": self.listening.metrics_port,
+            "events_in": self.hub.totals.events_in,
+            "failure": self.follower.failure,
+            "links": [
+                {
+                    "node_id": runner.link.peer_id.hex(),
+                    "address": str(runner.link.address),
+                    "outbound": runner.link.is_outbound,
+                    "account": runner.peer.peer.account.hex() if runner.peer else "",
+                }
+                for runner in self.hub.links.values()
+            ],
+        }
+
+    def figures(self) -> dict[str, tuple[str, str, float]]:
+        """For Prometheus."""
+        totals, replica = self.hub.totals, self.hub.replica
+        return {
+            "links": ("gauge", "Links that are up.", len(self.hub.links)),
+            "logs": ("gauge", "Logs held.", len(replica.marks)),
+            "events": ("gauge", "Events held.", sum(m.size for m in replica.marks.values())),
+            "events_received_total": ("counter", "Events stored from peers.", totals.events_in),
+            "forks": ("gauge", "Logs known to be forked.", len(replica.forks)),
+            "links_ended_total": ("counter", "Links that ended.", sum(totals.links_ended.values())),
+            "following": ("gauge", "1 while nothing stops the fold.", not self.follower.failure),
+        }

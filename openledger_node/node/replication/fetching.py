@@ -1,0 +1,228 @@
+"""What a link's peer was asked for, from the first answer to the last leaf.
+
+A short log (no spine was asked for) is kept until it is whole and then stored with others in one
+transaction. A long one flows to the lane as it comes. Answers that do not fit what was asked are
+faults of the peer; a history that does not extend the one held here is suspect, not a fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from openledger_node.ledger.errors import BadInput
+from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis, parse_log_open
+from openledger_node.ledger.heads import SignedHead
+from openledger_node.node.replication.admission import Admission
+from openledger_node.node.replication.holder import Arrival
+from openledger_node.node.replication.lane import Lane, Stream
+from openledger_node.sync.faults import fault
+from openledger_node.sync.replica import Fetch, Replica
+from openledger_node.sync.session import Session
+from openledger_node.sync.table import PeerTable
+
+HASH_BYTES: Final = 32
+
+
+@dataclass(eq=False, slots=True)
+class Asked:
+    """One WANT under way. `segment` is set for the second question of a suspect's two (G3)."""
+
+    fetch: Fetch
+    first: int
+    head: SignedHead | None = None
+    genesis: LogGenesis | None = None
+    spine: bytearray = field(default_factory=bytearray)
+    leaves: list[bytes] = field(default_factory=list)
+    size_bytes: int = 0
+    stream: Stream | None = None
+    segment: int | None = None
+    suspect: Asked | None = None
+    stop: int = 0
+
+    @property
+    def spine_bytes(self) -> int:
+        """How long the spine will be."""
+        if self.head is None or self.fetch.spine_from is None or self.segment is not None:
+            return 0
+        return HASH_BYTES * (-(-self.head.size // SEGMENT_LEAVES) - self.fetch.spine_from)
+
+
+class Fetcher:
+    """One link's WANTs. Calls made from the link's reader; nothing here waits."""
+
+    def __init__(
+        self,
+        link: int,
+        session: Session,
+        table: PeerTable,
+        replica: Replica,
+        lane: Lane,
+        genesis_of: Callable[[bytes], LogGenesis | None],
+        admission: Admission,
+        suspicious: Callable[[Asked], None],
+    ) -> None:
+        self._link = link
+        self._session = session
+        self._table = table
+        self._replica = replica
+        self._lane = lane
+        self._genesis_of = genesis_of
+        self._admission = admission
+        self._suspicious = suspicious
+        self._asked: dict[int, Asked] = {}
+        self._streams: dict[Stream, Asked] = {}
+
+    def ask(self, fetch: Fetch) -> None:
+        """Sends the WANT of a fetch."""
+        if fetch.purpose == "fork":
+            want_id = self._session.send_want(fetch.name, 0, 0, None, 0)
+            self._asked[want_id] = Asked(fetch, 0)
+            return
+        log: bytes = fetch.name
+        stop = root = None
+        first = fetch.first
+        if fetch.mark is not None and fetch.log_id is not None:
+            log, stop, root = fetch.log_id, fetch.mark.size, fetch.mark.root
+        want_id = self._session.send_want(log, first, stop, root, fetch.spine_from)
+        self._asked[want_id] = Asked(fetch, first)
+
+    def ask_segment(self, suspect: Asked, segment: int) -> None:
+        """The second question of a suspect: the leaves of the first segment that differs."""
+        if suspect.head is None:
+            return
+        first = segment * SEGMENT_LEAVES
+        stop = min(first + SEGMENT_LEAVES, suspect.head.size)
+        want_id = self._session.send_want(suspect.fetch.name, first, stop, None, None)
+        self._asked[want_id] = Asked(
+            suspect.fetch, first, segment=segment, suspect=suspect, stop=stop
+        )
+
+    def head_came(self, want_id: int, opening: bytes, head: SignedHead) -> None:
+        """The first answer to a WANT: which log, how long, signed by whom."""
+        asked = self._asked[want_id]
+        fetch = asked.fetch
+        if asked.segment is not None:
+            asked.head = head
+            return
+        if self._table.name(head.log_id) != fetch.name:
+            raise fault("other_log", "it answered with a head of another log")
+        genesis = self._genesis_of(head.log_id)
+        if genesis is None:
+            genesis = self._opened(opening, head)
+        asked.head, asked.genesis = head, genesis
+        refusal = self._admission.refusal(genesis, head)
+        mark = fetch.mark
+        if refusal is not None or head.size <= fetch.first or (mark and head.size < mark.size):
+            self._drop(want_id, asked)
+        elif not self._replica.opened(fetch, head.log_id):
+            self._session.send_cancel(want_id)
+            del self._asked[want_id]
+            self._replica.fetched(fetch)
+        elif not asked.spine_bytes:
+            self._begin(asked)
+
+    def _opened(self, opening: bytes, head: SignedHead) -> LogGenesis:
+        try:
+            genesis = parse_log_open(opening)
+        except BadInput as error:
+            raise fault("bad_log", f"it offers a log that does not open: {error.message}") from None
+        if genesis.log_id != head.log_id:
+            raise fault("bad_log", "it offers a log whose first event opens another log")
+        if genesis.ledger_id != self._session.ledger_id:
+            raise fault("bad_log", "it offers a log of another ledger")
+        return genesis
+
+    def _drop(self, want_id: int, asked: Asked) -> None:
+        """This log is not taken from this peer."""
+        self._session.send_cancel(want_id)
+        del self._asked[want_id]
+        if asked.fetch.purpose == "fork":
+            self._replica.cleared(asked.fetch)
+        self._replica.refused(asked.fetch)
+
+    def spine_came(self, want_id: int, roots: bytes, frame_bytes: int) -> None:
+        asked = self._asked[want_id]
+        asked.spine += roots
+        self._session.consumed(frame_bytes)
+        if len(asked.spine) > asked.spine_bytes:
+            raise fault("spine", "it sent more segment roots than the log has segments")
+        if len(asked.spine) == asked.spine_bytes:
+            self._begin(asked)
+            if asked.fetch.purpose == "fork":
+                del self._asked[want_id]
+                self._suspicious(asked)
+
+    def _begin(self, asked: Asked) -> None:
+        """Everything but the leaves has come."""
+        head, genesis, fetch = asked.head, asked.genesis, asked.fetch
+        if head is None or genesis is None or fetch.purpose == "fork" or not asked.spine_bytes:
+            return
+        asked.stream = Stream(
+            self._link,
+            genesis,
+            head,
+            bytes(asked.spine),
+            first=asked.first,
+            branch=fetch.purpose == "branch",
+        )
+        self._streams[asked.stream] = asked
+
+    def leaves_came(self, want_id: int, leaves: list[bytes], frame_bytes: int) -> None:
+        asked = self._asked[want_id]
+        head = asked.head
+        if head is None:
+            raise fault("unasked", "it sent events before their head")
+        asked.size_bytes += frame_bytes
+        account = asked.genesis.account_id if asked.genesis is not None else b""
+        if account and not self._admission.spend(account, head.log_id, frame_bytes):
+            self._session.consumed(asked.size_bytes if asked.stream is None else frame_bytes)
+            if asked.stream is not None:
+                asked.stream.dead = True
+                self._streams.pop(asked.stream, None)
+            self._drop(want_id, asked)
+            return
+        if asked.stream is not None:
+            stream = asked.stream
+            stream.chunks.append((leaves, frame_bytes))
+            asked.first += len(leaves)
+            stream.last = asked.first == head.size
+            if stream.last:
+                del self._asked[want_id]
+            self._lane.feed(stream)
+            return
+        asked.leaves += leaves
+        end = asked.stop if asked.segment is not None else head.size
+        if asked.first + len(asked.leaves) < end:
+            return
+        del self._asked[want_id]
+        if asked.segment is not None:
+            self._session.consumed(asked.size_bytes)
+            self._suspicious(asked)
+            return
+        self._lane.arrive(
+            Arrival(self._link, head, asked.first, asked.leaves, asked.size_bytes, asked.fetch)
+        )
+
+    def missing_came(self, want_id: int) -> None:
+        """The peer does not supply it."""
+        asked = self._asked.pop(want_id)
+        if asked.fetch.purpose == "fork":
+            self._replica.cleared(asked.fetch)
+        self._replica.refused(asked.fetch)
+
+    def stream_ended(self, stream: Stream) -> Fetch:
+        """The lane is done with a stream; its fetch."""
+        asked = self._streams.pop(stream)
+        for want_id in [i for i, other in self._asked.items() if other is asked]:
+            self._session.send_cancel(want_id)
+            del self._asked[want_id]
+        return asked.fetch
+
+    def close(self) -> None:
+        """The link is gone: what was under way is dropped."""
+        for stream in self._streams:
+            stream.dead = True
+        self._streams.clear()
+        self._asked.clear()

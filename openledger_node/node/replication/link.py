@@ -1,0 +1,375 @@
+"""One link: what comes in, what goes out, and the fault that ends it.
+
+The reader turns bytes into events and acts on them; it never waits for the peer to read, so two
+nodes cannot wait for each other. The pump sends: control frames first, then questions, then what
+the peer is to be told, then answers. Where the peer reads slowly the pump stands still, and what
+there is to tell waits as marks in the replica, never as events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from openledger_node.ledger.errors import BadInput, OlnError, VerificationFailed
+from openledger_node.ledger.events import parse_log_open
+from openledger_node.net.link import Link
+from openledger_node.node.replication.fetching import Asked, Fetcher
+from openledger_node.node.replication.holder import Arrival, Landed
+from openledger_node.node.replication.lane import Stored, Stream
+from openledger_node.node.replication.serving import Server
+from openledger_node.sync import events as s
+from openledger_node.sync.faults import PeerFault, fault
+from openledger_node.sync.replica import Tell
+from openledger_node.sync.session import Session
+from openledger_node.sync.table import Offer, PeerTable
+
+if TYPE_CHECKING:
+    from openledger_node.node.replication.engine import Hub
+
+READ_BYTES: Final = 256 * 1024
+HELLO_TIMEOUT_S: Final = 10
+IDLE_DIGEST_S: Final = 60
+IDLE_LIMIT_S: Final = 180
+BYE_TIMEOUT_S: Final = 1
+PUSH_BYTES: Final = 64 * 1024
+QUEUED_BYTES: Final = 512 * 1024
+"""What the pump queues before it hands bytes to the link."""
+
+
+class LinkRunner:
+    """Runs the protocol on one link until it ends."""
+
+    def __init__(self, hub: Hub, number: int, link: Link) -> None:
+        self.number = number
+        self.link = link
+        self.session: Session = hub.new_session(link.peer_id)
+        self.peer: s.Greeted | None = None
+        self.fault: PeerFault | None = None
+        self.received_events = 0
+        self.sent_events = 0
+        self._hub = hub
+        self._said = hub.replica.digests()
+        self._wake = trio.Event()
+        self._scope = trio.CancelScope()
+        self._server = Server(self.session, hub.holder, hub.io)
+        self._fetcher: Fetcher | None = None
+        self._last_heard = 0.0
+        self._acts: dict[type, Callable[[Any], None]] = {
+            s.Greeted: self._greeted,
+            s.ForksCame: self._forks_came,
+            s.FrontierCame: self._frontier_came,
+            s.NewsCame: self._news_came,
+            s.Wanted: self._wanted,
+            s.HeadCame: self._head_came,
+            s.SpineCame: lambda e: self._fetch.spine_came(e.want_id, e.roots, e.frame_bytes),
+            s.LeavesCame: lambda e: self._fetch.leaves_came(e.want_id, e.leaves, e.frame_bytes),
+            s.MissingCame: self._missing_came,
+            s.HaveCame: self._have_came,
+            s.DigestCame: self._digest_came,
+            s.Cancelled: lambda e: self._server.cancelled(e.want_id),
+            s.PeersCame: lambda e: hub.peers_came(self, e.records),
+            s.ByeCame: self._bye_came,
+        }
+
+    @property
+    def _fetch(self) -> Fetcher:
+        if self._fetcher is None:
+            raise fault("no_hello", "it answers before it has said HELLO")
+        return self._fetcher
+
+    @property
+    def _table(self) -> PeerTable:
+        return self._hub.replica.table(self.number)
+
+    # Life.
+
+    async def run(self) -> None:
+        """Until the peer goes, a fault is found, or `end` is called. Faults are left in `fault`."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._watch_silence)
+                    nursery.start_soon(self._pump)
+                    await self._read()
+                    nursery.cancel_scope.cancel()
+        finally:
+            if self._fetcher is not None:
+                self._fetcher.close()
+            with trio.CancelScope(shield=True) as shield:
+                shield.deadline = trio.current_time() + BYE_TIMEOUT_S
+                await self._part()
+
+    async def _part(self) -> None:
+        """Says why, where that helps, and closes."""
+        try:
+            if self.fault is not None:
+                self.session.close(self.fault.code, self.fault.text)
+                await self._flush()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the peer is gone already: there is nobody to tell
+        await self.link.aclose()
+
+    def end(self, why: PeerFault | None = None) -> None:
+        """Ends the link from outside, or for a fault found elsewhere."""
+        self.fault = self.fault or why
+        self._scope.cancel()
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self._wake.set()
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                data = await self.link.receive_some(READ_BYTES)
+                if not data:
+                    return
+                self._last_heard = trio.current_time()
+                for event in self.session.receive_bytes(data, self._hub.now_ms()):
+                    act = self._acts.get(type(event))
+                    if act is not None:
+                        act(event)
+                    else:
+                        self._hub.other_event(self, event)
+                self.wake()
+        except PeerFault as found:
+            self.fault = found
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    async def _watch_silence(self) -> None:
+        """A peer that says nothing for long is asked, and given up when it does not answer."""
+        self._last_heard = trio.current_time()
+        await trio.sleep(HELLO_TIMEOUT_S)
+        if self.peer is None:
+            self.end(fault("slow_hello", f"no HELLO within {HELLO_TIMEOUT_S} s"))
+        while True:
+            await trio.sleep(IDLE_DIGEST_S)
+            silent_s = trio.current_time() - self._last_heard
+            if silent_s > IDLE_LIMIT_S:
+                self.end(fault("silent", f"nothing heard for {IDLE_LIMIT_S} s"))
+            elif silent_s >= IDLE_DIGEST_S and self.peer is not None:
+                self.ask_digest()
+
+    # What goes out.
+
+    async def _pump(self) -> None:
+        try:
+            while True:
+                self._wake = trio.Event()
+                await self._flush()
+                if self.peer is None:
+                    await self._wake.wait()
+                elif not (self._ask() or await self._tell() or await self._server.step()):
+                    await self._rest()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._scope.cancel()
+
+    async def _flush(self) -> None:
+        while True:
+            parts = self.session.data_to_send()
+            if not parts:
+                return
+            await self.link.send_all(b"".join(parts))
+
+    async def _rest(self) -> None:
+        """Until something happens or the next delayed thing is due."""
+        if self.session.pending_bytes:
+            return
+        now_ms = self._hub.now_ms()
+        replica = self._hub.replica
+        times = [replica.next_want_ms(self.number), replica.next_push_ms(self.number)]
+        due = [at_ms for at_ms in times if at_ms is not None and at_ms > now_ms]
+        if not due:
+            await self._wake.wait()
+            return
+        with trio.move_on_after((min(due) - now_ms) / 1000):
+            await self._wake.wait()
+
+    def _ask(self) -> bool:
+        fetch = self._hub.replica.next_fetch(self.number, self._hub.now_ms())
+        if fetch is None or not self._hub.may_fetch():
+            return False
+        self._fetch.ask(fetch)
+        return True
+
+    async def _tell(self) -> bool:
+        if self.session.credit_bytes < 2 * PUSH_BYTES:
+            return False
+        tell = self._hub.replica.next_tell(self.number, self._hub.now_ms())
+        if tell is None:
+            return False
+        if tell.first is None or not await self._push(tell, tell.first):
+            self._have(tell)
+        return True
+
+    async def _push(self, tell: Tell, first: int) -> bool:
+        """Sends events the peer lacks; False when they are too many bytes for that."""
+        served = await self._hub.io(self._hub.holder.find, tell.mark.log_id, None)
+        if served is None or served.head.size - first <= 0:
+            return True
+        size = served.head.size
+        count, lengths, leaves = await self._hub.io(
+            self._hub.holder.leaf_run, served, first, size, PUSH_BYTES
+        )
+        if count < size - first:
+            return False
+        self.session.send_news(served.head, first, lengths, leaves)
+        self.sent_events += count
+        self._hub.replica.pushed(self.number, served.head.mark)
+        return True
+
+    def _have(self, tell: Tell) -> None:
+        """Tells a mark: by its short name where the peer knows the log."""
+        table = self._table
+        name = table.name(tell.mark.log_id)
+        if name in table.offers:
+            self.session.send_have(name, tell.mark.size, table.tag(tell.mark.root))
+        else:
+            self.session.send_have(tell.mark.log_id, tell.mark.size, tell.mark.root)
+
+    def ask_digest(self) -> None:
+        """Begins a round with this peer (G6)."""
+        self._said = self._hub.replica.digests()
+        frontier, forks = self._said
+        self.session.send_digest(forks, frontier)
+        self.wake()
+
+    def send_forks(self, proofs: list[Any]) -> None:
+        """Fork proofs go ahead of everything else that waits."""
+        if self.peer is not None:
+            self.session.send_forks(proofs)
+            self.wake()
+
+    # What comes in.
+
+    def _greeted(self, event: s.Greeted) -> None:
+        hub = self._hub
+        self.peer = event
+        now = hub.replica.digests()
+        in_sync = event.in_sync and now == self._said
+        hub.replica.link_up(self.number, event.key, in_sync=in_sync)
+        self._fetcher = Fetcher(
+            self.number,
+            self.session,
+            self._table,
+            hub.replica,
+            hub.lane,
+            hub.genesis_of,
+            hub.admission,
+            self._suspicious,
+        )
+        hub.greeted(self)
+        if not in_sync:
+            self._show(event.peer.fork_digest)
+
+    def _show(self, peers_forks: bytes | None) -> None:
+        """Sends this node's fork proofs, where the peer's differ, and then its frontier."""
+        _, forks = self._hub.replica.digests()
+        if forks is not None and forks != peers_forks:
+            self.session.send_forks(list(self._hub.replica.forks.values()))
+        self.session.send_frontier(self._hub.replica.entries(self.number))
+
+    def _forks_came(self, event: s.ForksCame) -> None:
+        self._hub.forks_came(self, event.proofs)
+
+    def _frontier_came(self, event: s.FrontierCame) -> None:
+        self._hub.replica.frontier_came(self.number, event.entries)
+
+    def _news_came(self, event: s.NewsCame) -> None:
+        if not self._admitted(event):
+            self.session.consumed(event.frame_bytes)
+            return
+        self._hub.lane.arrive(
+            Arrival(self.number, event.head, event.first, event.leaves, event.frame_bytes)
+        )
+
+    def _admitted(self, event: s.NewsCame) -> bool:
+        genesis = self._hub.genesis_of(event.head.log_id)
+        if genesis is None:
+            if event.first:
+                return True
+            try:
+                genesis = parse_log_open(event.leaves[0])
+            except BadInput as error:
+                raise fault("bad_log", f"it sends a log that does not open: {error}") from None
+            if genesis.ledger_id != self.session.ledger_id:
+                raise fault("bad_log", "it sends a log of another ledger")
+        admission = self._hub.admission
+        return admission.refusal(genesis, event.head) is None and admission.spend(
+            genesis.account_id, event.head.log_id, event.frame_bytes
+        )
+
+    def _wanted(self, event: s.Wanted) -> None:
+        log_id = event.log if len(event.log) == 32 else self._table.log_of(event.log)
+        self._server.wanted(event, log_id)
+
+    def _head_came(self, event: s.HeadCame) -> None:
+        self._fetch.head_came(event.want_id, event.opening, event.head)
+        self._hub.wake_all()
+
+    def _missing_came(self, event: s.MissingCame) -> None:
+        self._fetch.missing_came(event.want_id)
+        self._hub.wake_all()
+
+    def _have_came(self, event: s.HaveCame) -> None:
+        table = self._table
+        name, tag = event.log, event.tag
+        if len(event.log) == 32:
+            name, tag = table.name(event.log), table.tag(event.tag)
+        self._hub.replica.have_came(self.number, name, Offer(event.size, tag), self._hub.now_ms())
+
+    def _digest_came(self, event: s.DigestCame) -> None:
+        frontier, forks = self._hub.replica.digests()
+        if not event.is_answer:
+            self.session.send_digest(forks, frontier, is_answer=True)
+        if (event.frontier_digest, event.fork_digest) != (frontier, forks):
+            self._show(event.fork_digest)
+
+    def _bye_came(self, event: s.ByeCame) -> None:
+        self._hub.bye_came(self, event)
+        self._scope.cancel()
+
+    def _suspicious(self, asked: Asked) -> None:
+        self._hub.suspicious(self, asked)
+
+    # What the lane reports of this link.
+
+    def landed(self, arrival: Arrival, landed: Landed) -> None:
+        """An arrival was stored, or was not."""
+        self.session.consumed(arrival.size_bytes)
+        self.received_events += landed.added
+        fetch = arrival.fetch
+        if landed.fault is not None:
+            self._blame(landed.fault)
+        elif landed.differs:
+            self._hub.replica.suspect(arrival.head.log_id, self.number)
+        if fetch is not None:
+            self._hub.replica.fetched(fetch)
+        self.wake()
+
+    def stored(self, stream: Stream, stored: Stored) -> None:
+        """Part of a stream was stored, or all of it, or it failed."""
+        self.session.consumed(stored.consumed_bytes)
+        if stored.ended:
+            fetch = self._fetch.stream_ended(stream)
+            if stored.fault is None and stored.differs:
+                self._hub.replica.suspect(stream.head.log_id, self.number)
+            if stored.fault is not None:
+                self._blame(stored.fault)
+                self._hub.replica.refused(fetch)
+            else:
+                self._hub.replica.fetched(fetch)
+        self.wake()
+
+    def _blame(self, error: OlnError) -> None:
+        """What did not verify is the peer's fault; what this store refused is nobody's."""
+        if isinstance(error, BadInput | VerificationFailed):
+            self.end(fault("bad_data", error.message))
+
+    def ask_segment(self, asked: Asked, segment: int) -> None:
+        self._fetch.ask_segment(asked, segment)
+        self.wake()

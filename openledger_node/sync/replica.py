@@ -1,0 +1,415 @@
+"""Across links: what this node holds, what each peer offers, who is asked for what, who is told.
+
+The node's tasks carry out what `Replica` decides and report back. It reads no log, keeps no event
+and waits for nothing: a peer, however slow, costs it marks (a size and a root for each log).
+
+- G1 A log that a peer offers longer than it is held, or that is not held, is fetched from one peer
+  at a time; when that link fails, another link that offers it is asked for the rest. Logs that are
+  new here are asked for on one link at a time until their heads have come: only then is it known
+  under which names other links offer them.
+- G2 An offer in a FRONTIER is followed at once. One in a HAVE waits PUSH_WAIT_MS first, since the
+  events themselves are usually on their way.
+- G3 Equal size under another tag makes a log *suspect*: its spine is fetched and compared, and one
+  segment of it, until the fork is proved or the peer is caught lying.
+- G4 A log known to be forked counts in digests as its common prefix; past that prefix it is neither
+  offered nor wanted. A branch of it that a cut names is asked for by that mark, from every peer in
+  turn.
+- G5 What grows here is pushed to peers known to hold all but the new part; the others are told the
+  new mark. What came from a peer is told at once and pushed after a drawn delay of up to
+  PUSH_DELAY_MS to those that have not said by then that they have it.
+- G6 Every ROUND_MS, give or take half, one peer is asked for its digests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from openledger_node.ledger.events import SEGMENT_LEAVES
+from openledger_node.ledger.forks import ForkEvidence
+from openledger_node.ledger.heads import Mark
+from openledger_node.sync.frontier import fork_digest, frontier_digest, proof_rank
+from openledger_node.sync.table import Offer, PeerTable
+
+PUSH_WAIT_MS: Final = 120
+PUSH_DELAY_MS: Final = 24
+ROUND_MS: Final = 30_000
+MAX_FETCHES_A_LINK: Final = 32
+"""WANTs in flight on a link: enough to fill it with short logs, far below the protocol's 256."""
+SPINE_FROM_SEGMENTS: Final = 2
+"""A fetch of more than this many segments asks for the spine, so that each verifies alone."""
+MAX_PUSHED_EVENTS: Final = 256
+
+Purpose = Literal["grow", "fork", "branch"]
+Draw = Callable[[int], int]
+"""draw(n): 0 <= result < n, from the node's random source."""
+
+
+@dataclass(eq=False, slots=True)
+class Fetch:
+    """One log asked of one link. `log_id` is None until the answer names a log that is new here."""
+
+    link: int
+    name: bytes
+    log_id: bytes | None
+    first: int
+    offered: int
+    purpose: Purpose
+    mark: Mark | None = None
+
+    @property
+    def spine_from(self) -> int | None:
+        """The first segment whose root is asked for, or None."""
+        if self.purpose != "grow":
+            return 0
+        segment = self.first // SEGMENT_LEAVES
+        wide = self.offered - self.first > SPINE_FROM_SEGMENTS * SEGMENT_LEAVES
+        return segment if wide else None
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """A mark that a link's peer lacks. `first` is where its events begin, None to tell only."""
+
+    mark: Mark
+    first: int | None
+
+
+@dataclass(slots=True)
+class _Link:
+    table: PeerTable
+    wanted: dict[bytes, int] = field(default_factory=dict)
+    untold: dict[bytes, int] = field(default_factory=dict)
+    """Logs whose mark the peer has not been told, and from when they may be pushed to it."""
+    hinted: set[bytes] = field(default_factory=set)
+    refused: dict[bytes, int] = field(default_factory=dict)
+    """Sizes at which the peer did not supply a log it offered, or this node did not take it."""
+    fetches: int = 0
+    opening: int = 0
+    """Fetches of logs that are new here and have no head yet."""
+
+
+class Replica:
+    """The node's side of replication (G1 to G6). All times are milliseconds of one clock."""
+
+    def __init__(self, marks: Iterable[Mark], forks: Iterable[ForkEvidence], draw: Draw) -> None:
+        self.marks = {mark.log_id: mark for mark in marks}
+        self.forks = {proof.head_a.log_id: proof for proof in forks}
+        self._draw = draw
+        self._links: dict[int, _Link] = {}
+        self._in_flight: dict[bytes, Fetch] = {}
+        self._suspects: dict[bytes, set[int]] = {}
+        self._needed: dict[Mark, set[int]] = {}
+        self._own_logs: set[bytes] = set()
+        self._digests: tuple[bytes, bytes | None] | None = None
+        self._round_at_ms: int | None = None
+
+    # What is held here.
+
+    def digests(self) -> tuple[bytes, bytes | None]:
+        """(frontier digest, fork digest or None)."""
+        if self._digests is None:
+            self._digests = (
+                frontier_digest(self.shown_marks()),
+                fork_digest(self.forks.values()),
+            )
+        return self._digests
+
+    def shown_marks(self) -> Iterator[Mark]:
+        """The marks that digests and frontiers are made of (G4)."""
+        for mark in self.marks.values():
+            proof = self.forks.get(mark.log_id)
+            if proof is None or mark.size < proof.common:
+                yield mark
+            elif proof.common:
+                yield Mark(mark.log_id, proof.common, proof.common_root)
+
+    def own_log(self, log_id: bytes) -> None:
+        """A log that this node writes: nobody else can be expected to push it."""
+        self._own_logs.add(log_id)
+
+    def advanced(self, mark: Mark, now_ms: int, *, link: int | None = None) -> None:
+        """A log is durable here up to `mark`; it came over `link`, or was made on this machine."""
+        known = self.marks.get(mark.log_id)
+        if known is not None and known.size >= mark.size:
+            return
+        self.marks[mark.log_id] = mark
+        self._digests = None
+        if mark.log_id in self.forks:
+            return
+        for number, other in self._links.items():
+            if number == link:
+                other.table.put(
+                    other.table.name(mark.log_id), Offer(mark.size, other.table.tag(mark.root))
+                )
+                continue
+            delay_ms = 0
+            if link is not None and mark.log_id not in self._own_logs:
+                delay_ms = PUSH_DELAY_MS // 2 + self._draw(PUSH_DELAY_MS // 2 + 1)
+            other.untold[mark.log_id] = now_ms + delay_ms
+            other.hinted.discard(mark.log_id)
+
+    def replaced(self, mark: Mark) -> None:
+        """Another branch of a forked log is its history here now (G4)."""
+        self.marks[mark.log_id] = mark
+        self._digests = None
+        for needed in [n for n in self._needed if n.log_id == mark.log_id and n.size <= mark.size]:
+            del self._needed[needed]
+
+    def fork_known(self, proof: ForkEvidence) -> bool:
+        """Keeps a verified proof; whether it is new or stronger than the one kept."""
+        log_id = proof.head_a.log_id
+        known = self.forks.get(log_id)
+        if known is not None and proof_rank(known) <= proof_rank(proof):
+            return False
+        self.forks[log_id] = proof
+        self._suspects.pop(log_id, None)
+        self._digests = None
+        for link in self._links.values():
+            link.untold.pop(log_id, None)
+        return True
+
+    # Links.
+
+    def link_up(self, link: int, key: bytes, *, in_sync: bool) -> None:
+        """A peer has said HELLO. `in_sync`: its digests are ours."""
+        self._links[link] = _Link(PeerTable(key, self.marks))
+        if in_sync:
+            self._links[link].table.holds_all(self.marks.values())
+
+    def link_down(self, link: int) -> None:
+        """What it was asked for may be asked of others (G1)."""
+        if self._links.pop(link, None) is None:
+            return
+        for log_id in [i for i, fetch in self._in_flight.items() if fetch.link == link]:
+            del self._in_flight[log_id]
+            self._offer_again(log_id)
+        for log_id in [i for i, links in self._suspects.items() if link in links]:
+            self._unsuspect(log_id, link)
+        for asked in self._needed.values():
+            asked.discard(link)
+
+    def table(self, link: int) -> PeerTable:
+        """What a link's peer is known to hold."""
+        return self._links[link].table
+
+    def entries(self, link: int) -> list[tuple[bytes, Offer]]:
+        """The FRONTIER for this link: (short id, offer) of every log shown."""
+        table = self._links[link].table
+        return [
+            (table.name(mark.log_id), Offer(mark.size, table.tag(mark.root)))
+            for mark in self.shown_marks()
+        ]
+
+    def frontier_came(self, link: int, entries: Iterable[tuple[bytes, Offer]]) -> None:
+        """The peer's whole frontier: every offer is followed at once (G2)."""
+        for name, offer in entries:
+            self._offered(link, name, offer, 0)
+
+    def have_came(self, link: int, name: bytes, offer: Offer, now_ms: int) -> None:
+        """The peer says that it holds a log up to a size now."""
+        state = self._links[link]
+        log_id = state.table.log_of(name)
+        mine = self.marks.get(log_id) if log_id is not None else None
+        if mine is not None and offer.size >= mine.size:
+            state.untold.pop(mine.log_id, None)
+        self._offered(link, name, offer, now_ms + PUSH_WAIT_MS)
+
+    def offered(self, link: int, mark: Mark) -> None:
+        """The peer has shown that it holds a log up to a mark, by a head of it (G1)."""
+        state = self._links.get(link)
+        if state is not None:
+            table = state.table
+            offer = Offer(mark.size, table.tag(mark.root))
+            self._offered(link, table.name(mark.log_id), offer, 0)
+
+    def _offered(self, link: int, name: bytes, offer: Offer, not_before_ms: int) -> None:
+        state = self._links[link]
+        state.table.put(name, offer)
+        log_id = state.table.log_of(name)
+        mine = self.marks.get(log_id) if log_id is not None else None
+        if log_id is None or mine is None:
+            state.wanted.setdefault(name, not_before_ms)
+            return
+        proof = self.forks.get(log_id)
+        if proof is not None:
+            if mine.size < min(proof.common, offer.size):
+                state.wanted.setdefault(name, not_before_ms)
+        elif offer.size > mine.size:
+            state.wanted.setdefault(name, not_before_ms)
+        elif offer.size == mine.size and offer.tag != state.table.tag(mine.root):
+            self._suspects.setdefault(log_id, set()).add(link)
+
+    def _offer_again(self, log_id: bytes) -> None:
+        """Every link that offers more of a log than is held may be asked for it."""
+        for number, link in self._links.items():
+            offer = link.table.offers.get(link.table.name(log_id))
+            if offer is not None:
+                self._offered(number, link.table.name(log_id), offer, 0)
+
+    # Fetching.
+
+    def next_fetch(self, link: int, now_ms: int) -> Fetch | None:
+        """What this link is asked for next, now in flight; None when there is nothing to ask."""
+        state = self._links[link]
+        if state.fetches >= MAX_FETCHES_A_LINK:
+            return None
+        fetch = self._special(link, state) or self._plain(link, state, now_ms)
+        if fetch is not None:
+            state.fetches += 1
+            if fetch.log_id is not None:
+                self._in_flight[fetch.log_id] = fetch
+            else:
+                state.opening += 1
+        return fetch
+
+    def _special(self, link: int, state: _Link) -> Fetch | None:
+        for mark, asked in self._needed.items():
+            if link not in asked and mark.log_id not in self._in_flight:
+                asked.add(link)
+                name = state.table.name(mark.log_id)
+                return Fetch(link, name, mark.log_id, 0, mark.size, "branch", mark)
+        for log_id, links in self._suspects.items():
+            offer = state.table.offers.get(state.table.name(log_id))
+            if link in links and offer is not None and log_id not in self._in_flight:
+                return Fetch(link, state.table.name(log_id), log_id, 0, offer.size, "fork")
+        return None
+
+    def _plain(self, link: int, state: _Link, now_ms: int) -> Fetch | None:
+        found: Fetch | None = None
+        settled: list[bytes] = []
+        others_open = any(s.opening for number, s in self._links.items() if number != link)
+        for name, not_before_ms in state.wanted.items():
+            log_id = state.table.log_of(name)
+            if not_before_ms > now_ms or (log_id is None and others_open):
+                continue
+            settled.append(name)
+            offer = state.table.offers.get(name)
+            mine = self.marks.get(log_id) if log_id is not None else None
+            held = mine.size if mine else 0
+            busy = log_id in self._in_flight or log_id in self._suspects
+            if busy or offer is None or offer.size <= max(held, state.refused.get(name, 0)):
+                continue
+            found = Fetch(link, name, log_id, held, offer.size, "grow")
+            break
+        for name in settled:
+            del state.wanted[name]
+        return found
+
+    def next_want_ms(self, link: int) -> int | None:
+        """When the next offer that waits (G2) may be followed."""
+        return min(self._links[link].wanted.values(), default=None)
+
+    def opened(self, fetch: Fetch, log_id: bytes) -> bool:
+        """The answer names the log; False when another link supplies it already."""
+        known = self._in_flight.get(log_id)
+        if known is not None and known is not fetch:
+            return False
+        if fetch.log_id is None:
+            self._no_longer_opening(fetch)
+            fetch.log_id = log_id
+            self._in_flight[log_id] = fetch
+            for link in self._links.values():
+                link.table.name(log_id)
+        return True
+
+    def _no_longer_opening(self, fetch: Fetch) -> None:
+        state = self._links.get(fetch.link)
+        if state is not None and fetch.log_id is None:
+            state.opening -= 1
+
+    def fetched(self, fetch: Fetch) -> None:
+        """The fetch ended, well or not; what is still wanted is asked again, of any link."""
+        self._no_longer_opening(fetch)
+        state = self._links.get(fetch.link)
+        if state is not None:
+            state.fetches -= 1
+        if fetch.log_id is not None and self._in_flight.get(fetch.log_id) is fetch:
+            del self._in_flight[fetch.log_id]
+            self._offer_again(fetch.log_id)
+
+    def refused(self, fetch: Fetch) -> None:
+        """The peer did not supply it, or this node does not take it: not asked of it again."""
+        state = self._links.get(fetch.link)
+        if state is not None and fetch.purpose == "grow":
+            state.refused[fetch.name] = fetch.offered
+        self.fetched(fetch)
+
+    def suspect(self, log_id: bytes, link: int) -> None:
+        """A longer history, offered on a link, does not extend the one held here (G3)."""
+        if log_id not in self.forks:
+            self._suspects.setdefault(log_id, set()).add(link)
+
+    def cleared(self, fetch: Fetch) -> None:
+        """A suspect's spine showed no fork, or could not be had."""
+        if fetch.log_id is not None:
+            self._unsuspect(fetch.log_id, fetch.link)
+
+    def _unsuspect(self, log_id: bytes, link: int) -> None:
+        links = self._suspects.get(log_id, set())
+        links.discard(link)
+        if not links and self._suspects.pop(log_id, None) is not None:
+            self._offer_again(log_id)
+
+    def need(self, mark: Mark) -> None:
+        """A cut names this mark, and the history held here does not have it (G4)."""
+        self._needed.setdefault(mark, set())
+
+    def needs(self) -> Mapping[Mark, set[int]]:
+        return self._needed
+
+    # Telling.
+
+    def next_tell(self, link: int, now_ms: int) -> Tell | None:
+        """What this link's peer is to be told or sent next (G5)."""
+        state = self._links[link]
+        found: Tell | None = None
+        settled: list[bytes] = []
+        for log_id, push_at_ms in state.untold.items():
+            mark = self.marks[log_id]
+            known = state.table.size_of(log_id)
+            if known >= mark.size:
+                settled.append(log_id)
+                continue
+            in_one_frame = mark.size - known <= MAX_PUSHED_EVENTS
+            if not in_one_frame or push_at_ms <= now_ms:
+                settled.append(log_id)
+                found = Tell(mark, known if in_one_frame else None)
+            elif log_id not in state.hinted:
+                state.hinted.add(log_id)
+                found = Tell(mark, None)
+            if found is not None:
+                break
+        for log_id in settled:
+            del state.untold[log_id]
+        return found
+
+    def next_push_ms(self, link: int) -> int | None:
+        """When the next delayed push is due."""
+        return min(self._links[link].untold.values(), default=None)
+
+    def pushed(self, link: int, mark: Mark) -> None:
+        """The events up to `mark` were sent: the peer holds them, or will say otherwise."""
+        state = self._links.get(link)
+        if state is not None:
+            table = state.table
+            table.put(table.name(mark.log_id), Offer(mark.size, table.tag(mark.root)))
+
+    # Rounds.
+
+    def round_due(self, now_ms: int) -> int | None:
+        """A link to compare digests with now, when a round is due (G6)."""
+        if self._round_at_ms is None:
+            self._round_at_ms = self._next_round(now_ms)
+        if now_ms < self._round_at_ms or not self._links:
+            return None
+        self._round_at_ms = self._next_round(now_ms)
+        return sorted(self._links)[self._draw(len(self._links))]
+
+    def _next_round(self, now_ms: int) -> int:
+        return now_ms + ROUND_MS // 2 + self._draw(ROUND_MS)
+
+    @property
+    def round_at_ms(self) -> int | None:
+        return self._round_at_ms
