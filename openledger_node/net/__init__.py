@@ -17,7 +17,9 @@ that runs over a link):
     peer       one entry of the book and its encoding
     policy     Gate(own_id, book, now_ms, allow): the policy of a node, open or closed
     dialler    Dialler(context, table, book, handler, ...).run(): keeps outbound links
-    listener   Listener(context, table, handler, ...).run(endpoints): lets others in, with limits
+    listener   Listener(context, table, handler, ...).run(endpoints): lets others in, with limits;
+               open_listeners(endpoints), bound_to(listener), Listener.serve(listener)
+    limits     counts and log lines by address
     discovery  LanDiscovery: mDNS, when the extra `lan` is installed and it is asked for
 
 How a daemon wires them (`handler` is `async def handler(link: Link) -> None`; when it returns, the

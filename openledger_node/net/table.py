@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 import trio
 
+from openledger_node.ledger.errors import NetworkError
 from openledger_node.net.link import Link
 
 SAME_MOMENT_S: Final = 10
@@ -28,8 +29,9 @@ CLOSE_TIMEOUT_S: Final = 2
 Handler = Callable[[Link], Awaitable[None]]
 """Runs the protocol on one link; returns when it is over."""
 
-Outcome = Literal["ended", "closed", "full", "too_many_links", "dialled_both_ways"]
-"""How serving a link went: its handler returned, or the node closed it, or why it never ran."""
+Outcome = Literal["ended", "failed", "closed", "full", "too_many_links", "dialled_both_ways"]
+"""How serving a link went: its handler returned, the link broke under it, this node closed it, or
+why there was no place for it."""
 
 
 @dataclass(eq=False, slots=True)
@@ -53,6 +55,11 @@ class LinkTable:
         self.own_id = own_id
         self.max_links = max_links
         self._held: list[_Held] = []
+        self._watchers: list[Callable[[], None]] = []
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Calls `changed` whenever a link has come or gone."""
+        self._watchers.append(changed)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -81,19 +88,28 @@ class LinkTable:
         return len(ended)
 
     async def serve(self, link: Link, handler: Handler) -> Outcome:
-        """Runs `handler` on the link while it may stay, then closes it. Says how it went."""
+        """Runs `handler` on the link while it may stay, then closes it. Says how it went.
+
+        A broken link is how links end; any other error of the handler is passed on.
+        """
         refused = self._admit(link)
         if refused is not None:
             await _close(link)
             return refused
         held = _Held(link, trio.current_time())
         self._held.append(held)
+        self._changed()
         try:
             with held.scope:
                 await handler(link)
+        except (NetworkError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            held.outcome = "failed"
+            if link.fault is None and isinstance(error, NetworkError):
+                link.fault = error
         finally:
             self._held.remove(held)
             await _close(link)
+            self._changed()
         return held.outcome
 
     def _admit(self, link: Link) -> Outcome | None:
@@ -113,6 +129,10 @@ class LinkTable:
         if staying == len(same) and self.is_full():  # otherwise it takes the place of another
             return "full"
         return None
+
+    def _changed(self) -> None:
+        for changed in self._watchers:
+            changed()
 
     def _dialled_by(self, link: Link) -> bytes:
         return self.own_id if link.is_outbound else link.peer_id

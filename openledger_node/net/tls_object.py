@@ -91,8 +91,12 @@ class TlsObject:
         return sent
 
     def unwrap(self) -> None:
-        """Says goodbye. ssl.SSLWantReadError until the peer has said it too."""
-        if not self._drive(self.connection.shutdown) and not self._drive(self.connection.shutdown):
+        """Says goodbye. ssl.SSLWantReadError until the peer has said it too.
+
+        A second step in the same call would fail over what the peer sent and nobody has read, and
+        then trio would not send the goodbye.
+        """
+        if not self._drive(self.connection.shutdown):
             raise ssl.SSLWantReadError
 
     def pending(self) -> int:
