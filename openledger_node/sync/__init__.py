@@ -20,6 +20,7 @@ Across links, and into the store:
     table             what one peer says it holds
     replica           what this node holds, wants and tells, over all links
     intake            verifying what came, before it is stored
+    fork_finding      a fork's proof from two spines and one segment of each side
 
 docs/spec/sync.md is the protocol.
 """

@@ -70,6 +70,7 @@ FAULTS: Final[dict[str, tuple[Cost, str]]] = {
     "bad_log":        (Cost.BAN,   "a first event that does not open the log it was sent for"),
     "bad_data":       (Cost.BAN,   "events that do not hash to their head, or a false head"),
     "bad_proof":      (Cost.BAN,   "a fork proof that does not hold"),
+    "bad_record":     (Cost.BAN,   "a peer record that does not verify"),
     "bad_payload":    (Cost.BAN,   "payload bytes that do not hash to their commitment"),
     # Partings.
     "bye":            (Cost.NONE,  "the node stops, or has no use for the link"),

@@ -49,6 +49,7 @@ def test_only_what_does_not_verify_bans() -> None:
         "bad_log",
         "bad_data",
         "bad_proof",
+        "bad_record",
         "bad_payload",
     }
 
