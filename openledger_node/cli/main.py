@@ -64,6 +64,11 @@ COMMANDS: Final = {
         "import": Entry("moving:import_events", "Append events from a JSONL file."),
         "export": Entry("moving:export_events", "Write all events to a file."),
     },
+    "Peers": {
+        "peer": Entry("peering:peer", "Other nodes: add, list, remove, ban."),
+        "sync": Entry("peering:sync", "Exchange what is new with peers, once."),
+        "node": Entry("peering:node", "Run the daemon: links to peers, kept up."),
+    },
     "Help": {
         "help": Entry("helping:help_command", "Show help for a command, or the reward rules."),
         "completion": Entry("helping:completion", "Print a shell's completion script."),

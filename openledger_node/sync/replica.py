@@ -297,6 +297,11 @@ class Replica:
             del state.wanted[name]
         return found
 
+    def is_settled(self, link: int) -> bool:
+        """Whether nothing is asked of this link, wanted of it, or left to tell it."""
+        state = self._links.get(link)
+        return state is None or not (state.fetches or state.wanted or state.untold)
+
     def next_want_ms(self, link: int) -> int | None:
         """When the next offer that waits (G2) may be followed."""
         return min(self._links[link].wanted.values(), default=None)

@@ -18,14 +18,14 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
 import trio
 
-from openledger_node.ledger.errors import OlnError
+from openledger_node.ledger.errors import BadInput, OlnError, VerificationFailed
 from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.heads import Mark
 from openledger_node.net.address import Endpoint, PeerAddress, parse_node_id
@@ -33,22 +33,22 @@ from openledger_node.net.dialler import Dialler
 from openledger_node.net.link import Link
 from openledger_node.net.listener import Listener, ListenLimits
 from openledger_node.net.policy import Gate
+from openledger_node.net.records import read_records
 from openledger_node.net.table import LinkTable
 from openledger_node.net.tls import TlsContext
 from openledger_node.node import forking, peers
 from openledger_node.node.core import NodeCore
 from openledger_node.node.daemon.following import Follower
+from openledger_node.node.daemon.logs import daemon_log
 from openledger_node.node.daemon.metrics import serve_metrics
 from openledger_node.node.daemon.report import keep_report, sole_daemon
 from openledger_node.node.daemon.watching import Watcher
 from openledger_node.node.replication.engine import Hub
 from openledger_node.node.replication.home import hub_of
 from openledger_node.node.replication.link import LinkRunner
-from openledger_node.sync.faults import Cost, PeerFault
+from openledger_node.sync.faults import Cost, PeerFault, fault
 
-SAVE_BOOK_S: Final = 15
-CONTACTS_S: Final = 60
-"""A peer is told of other peers at most this often."""
+BOOK_S: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -68,9 +68,10 @@ class Daemon:
         self._config = core.config
         self._listen = [Endpoint.parse(text) for text in listen or [core.config.node_listen]]
         self.listening = Listening()
-        self._book = peers.load_book(core)
+        self._stored = peers.StoredBook(core)
+        self._book = self._stored.book
         for text in core.config.node_peers:
-            self._book.add(PeerAddress.parse(text), "configuration")
+            self._book.add(PeerAddress.parse(text))
         identity = peers.identity(core)
         allowed = frozenset(map(parse_node_id, core.config.node_allow))
         gate = Gate(identity.node_id, self._book, now_ms=core.clock_ms, allow=allowed)
@@ -102,17 +103,19 @@ class Daemon:
                     self._log.info("daemon_began", listening=self.listening.endpoints)
                     ready(self)
             finally:
-                peers.save_book(self._core, self._book)
+                self._stored.save()
                 self._log.info("daemon_ended", events_in=self.hub.totals.events_in)
 
     async def _open_doors(self, nursery: trio.Nursery) -> None:
         config = self._config
         rng = random.Random(os.urandom(16))
         limits = ListenLimits(links_per_address=config.node_links_per_address)
-        listener = Listener(self._context, self.links, self._serve, limits=limits, log=self._log)
+        listener: Listener[Any] = Listener(
+            self._context, self.links, self._serve, limits=limits, log=self._log
+        )
         bound = await nursery.start(listener.run, self._listen)
         self.listening.endpoints = [str(endpoint) for endpoint in bound]
-        dialler = Dialler(
+        self._dialler = Dialler(
             self._context,
             self.links,
             self._book,
@@ -121,7 +124,7 @@ class Daemon:
             now_ms=self._core.clock_ms,
             log=self._log,
         )
-        nursery.start_soon(dialler.run)
+        nursery.start_soon(self._dialler.run)
         if config.node_metrics:
             self.listening.metrics_port = await nursery.start(
                 partial(serve_metrics, config.node_metrics, self.figures)
@@ -145,9 +148,18 @@ class Daemon:
         self.follower.poke()
 
     async def _keep_book(self) -> None:
+        """Stores what changed, and takes over what commands changed."""
+        change = -1
         while True:
-            await trio.sleep(SAVE_BOOK_S)
-            await self._io(peers.save_book, self._core, self._book)
+            await trio.sleep(BOOK_S)
+            now = self._core.store.last_change()
+            if now != change:
+                for node_id in self._stored.take_changes():
+                    if self._book.refusal(node_id, self._core.clock_ms()):
+                        self.links.close_peer(node_id)
+                    self._dialler.retry(node_id)
+            self._stored.save()
+            change = self._core.store.last_change()
 
     # Links.
 
@@ -168,14 +180,25 @@ class Daemon:
         peer = runner.link.peer_id
         if why is not None and why.cost is not Cost.NONE:
             now_ms = self._core.clock_ms()
-            self._book.blame(peer, now_ms, ban=why.cost is Cost.BAN)
+            if why.cost is Cost.BAN:
+                self._book.ban(peer, why.code, now_ms)
+            else:
+                self._book.lower(peer, now_ms)
             self._log.warning("link_failed", peer=peer.hex()[:16], code=why.code, reason=why.text)
         else:
             code = why.code if why else "closed"
             self._log.info("link_down", peer=peer.hex()[:16], code=code)
 
     def peers_came(self, runner: LinkRunner, records: Sequence[bytes]) -> None:
-        peers.take_records(self._core, self._book, records)
+        now_ms = self._core.clock_ms()
+        try:
+            fresh, _ = read_records(records, self._core.ledger_id, now_ms)
+        except (BadInput, VerificationFailed) as error:
+            runner.end(fault("bad_record", error.message))
+            return
+        for record in fresh:
+            if record.node_id != self.links.own_id:
+                self._book.heard(record, now_ms)
 
     def other_event(self, runner: LinkRunner, event: Any) -> None:
         self._log.debug("ignored", event_type=type(event).__name__)
@@ -241,3 +264,36 @@ class Daemon:
             "links_ended_total": ("counter", "Links that ended.", sum(totals.links_ended.values())),
             "following": ("gauge", "1 while nothing stops the fold.", not self.follower.failure),
         }
+
+
+def run_node(
+    core: NodeCore,
+    *,
+    listen: Sequence[str] = (),
+    ready: Callable[[Mapping[str, Any]], None] | None = None,
+) -> None:
+    """Runs the daemon of a home until a signal."""
+    log = daemon_log(core.config, core.home)
+
+    async def run() -> None:
+        daemon = Daemon(core, log, listen=listen)
+        await daemon.run(lambda up: ready(up.describe()) if ready is not None else None)
+
+    try:
+        trio.run(run)
+    except BaseExceptionGroup as errors:
+        known = first_known(errors)
+        if known is None:
+            raise
+        raise known from None
+
+
+def first_known(errors: BaseExceptionGroup[BaseException]) -> OlnError | KeyboardInterrupt | None:
+    """The error for people in a group, when nothing else is in it."""
+    rest, known = errors.split(lambda e: not isinstance(e, OlnError | KeyboardInterrupt))
+    if rest is not None or known is None:
+        return None
+    inner: BaseException = known
+    while isinstance(inner, BaseExceptionGroup):
+        inner = inner.exceptions[0]
+    return inner if isinstance(inner, OlnError | KeyboardInterrupt) else None

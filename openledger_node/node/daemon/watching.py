@@ -73,9 +73,9 @@ class Watcher:
         with self._store.read() as snapshot:
             own = snapshot.current_log
             grown = [
-                Mark(log_id, size, root)
-                for log_id, size, root in snapshot.marks()
-                if log_id not in known or known[log_id].size < size
+                mark
+                for mark in snapshot.marks()
+                if mark.log_id not in known or known[mark.log_id].size < mark.size
             ]
         if grown:
             self._grown(grown, own)

@@ -57,6 +57,8 @@ class LinkRunner:
         self._server = Server(self.session, hub.holder, hub.io)
         self._fetcher: Fetcher | None = None
         self._last_heard = 0.0
+        self._heard: tuple[bytes, bytes | None] | None = None
+        self._asking = False
         self._acts: dict[type, Callable[[Any], None]] = {
             s.Greeted: self._greeted,
             s.ForksCame: self._forks_came,
@@ -116,6 +118,27 @@ class LinkRunner:
         """Ends the link from outside, or for a fault found elsewhere."""
         self.fault = self.fault or why
         self._scope.cancel()
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is asked for, served, told or on its way."""
+        replica = self._hub.replica
+        return (
+            self.peer is not None
+            and self._server.is_idle
+            and not self.session.pending_bytes
+            and replica.is_settled(self.number)
+        )
+
+    @property
+    def agrees(self) -> bool:
+        """The peer's digests, when it last told them, are those of this node now."""
+        return self._heard == self._hub.replica.digests()
+
+    @property
+    def is_asking(self) -> bool:
+        """A DIGEST is out and not answered."""
+        return self._asking
 
     def wake(self) -> None:
         """There may be something to send."""
@@ -235,6 +258,7 @@ class LinkRunner:
         """Begins a round with this peer (G6)."""
         self._said = self._hub.replica.digests()
         frontier, forks = self._said
+        self._asking = True
         self.session.send_digest(forks, frontier)
         self.wake()
 
@@ -251,6 +275,7 @@ class LinkRunner:
         self.peer = event
         now = hub.replica.digests()
         in_sync = event.in_sync and now == self._said
+        self._heard = event.peer.frontier_digest, event.peer.fork_digest
         hub.replica.link_up(self.number, event.key, in_sync=in_sync)
         self._fetcher = Fetcher(
             self.number,
@@ -324,7 +349,10 @@ class LinkRunner:
 
     def _digest_came(self, event: s.DigestCame) -> None:
         frontier, forks = self._hub.replica.digests()
-        if not event.is_answer:
+        self._heard = event.frontier_digest, event.fork_digest
+        if event.is_answer:
+            self._asking = False
+        else:
             self.session.send_digest(forks, frontier, is_answer=True)
         if (event.frontier_digest, event.fork_digest) != (frontier, forks):
             self._show(event.fork_digest)
