@@ -26,6 +26,9 @@ MAX_LINKS_PER_PEER: Final = 4
 CLOSE_TIMEOUT_S: Final = 2
 """How long a link may take to close before it is dropped."""
 
+_BROKEN: Final = (NetworkError, trio.BrokenResourceError, trio.ClosedResourceError)
+"""How a link ends under its handler."""
+
 Handler = Callable[[Link], Awaitable[None]]
 """Runs the protocol on one link; returns when it is over."""
 
@@ -102,10 +105,14 @@ class LinkTable:
         try:
             with held.scope:
                 await handler(link)
-        except (NetworkError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        except _BROKEN as error:
             held.outcome = "failed"
             if link.fault is None and isinstance(error, NetworkError):
                 link.fault = error
+        except BaseExceptionGroup as errors:
+            if errors.split(_BROKEN)[1] is not None:
+                raise
+            held.outcome = "failed"
         finally:
             self._held.remove(held)
             await _close(link)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from OpenSSL import SSL
 
@@ -23,9 +23,13 @@ MAX_HANDSHAKE_BYTES: Final = 16 * 1024
 """Taken in before the handshake is done (N6). An honest one takes about 1 KiB each way, and 2.5 KiB
 with a post-quantum key share."""
 
-_DRAIN_BYTES: Final = 256 * 1024
+_RECORD_BYTES: Final = 16 * 1024
+"""Of plain text in one TLS record (RFC 8446, 5.1)."""
+_DRAIN_BYTES: Final = 64 * 1024
+"""pyOpenSSL allocates this for each call; from 128 KiB the C library asks the system each time."""
 _EOF_WORD: Final = "unexpected eof"
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -59,35 +63,40 @@ class TlsObject:
         self._handshake_done = True
 
     def read(self, max_bytes: int) -> bytes:
-        """At most `max_bytes` of what the peer sent; empty when it closed properly.
+        """At most `max_bytes` of what the peer sent; empty when it closed properly."""
+        try:
+            return self._drive(self._receive, max_bytes)
+        except ssl.SSLZeroReturnError:
+            return b""
 
-        Takes all records that have come, not one: each holds at most 16 KiB.
-        """
+    def _receive(self, max_bytes: int) -> bytes:
+        """Takes all records that have come, not one: each holds at most 16 KiB."""
         parts: list[bytes] = []
         left = max_bytes
         while left > 0:
             try:
-                part: bytes = self._drive(lambda: self.connection.recv(left))  # noqa: B023
-            except ssl.SSLZeroReturnError:
-                break
-            except ssl.SSLError:
+                part = self.connection.recv(min(left, _RECORD_BYTES))
+            except SSL.Error:
                 if not parts:
                     raise
-                break  # what is wrong now is still wrong at the next call
+                break  # there is no more now, or what is wrong is still wrong at the next call
             parts.append(part)
             left -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Encrypts all of `data`; OpenSSL takes one record of it a call."""
-        view = memoryview(data)
-        sent = 0
+        """Encrypts all of `data`."""
         try:
-            while sent < len(view):
-                sent += self._drive(lambda: self.connection.send(view[sent:]))  # noqa: B023
+            return self._drive(self._send, memoryview(data))
         except ssl.SSLWantReadError as error:
             # trio would begin again with the whole of `data`; TLS 1.3 never asks for this.
             raise ssl.SSLError("a write waited for the peer") from error
+
+    def _send(self, view: memoryview) -> int:
+        """OpenSSL takes one record a call."""
+        sent = 0
+        while sent < len(view):
+            sent += self.connection.send(view[sent : sent + _RECORD_BYTES])
         return sent
 
     def unwrap(self) -> None:
@@ -120,10 +129,10 @@ class TlsObject:
         """What trio did not send: after a failed handshake, the alert that says why."""
         return self._outgoing.read()
 
-    def _drive(self, step: Callable[[], T]) -> T:
+    def _drive(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         self._take_in()
         try:
-            return step()
+            return step(*args, **kwargs)
         except SSL.WantReadError:
             self._check_handshake_size()
             raise ssl.SSLWantReadError from None
@@ -152,8 +161,11 @@ class TlsObject:
     def _put_out(self) -> None:
         while True:
             try:
-                self._outgoing.write(self.connection.bio_read(_DRAIN_BYTES))
+                data = self.connection.bio_read(_DRAIN_BYTES)
             except SSL.WantReadError:
+                return
+            self._outgoing.write(data)
+            if len(data) < _DRAIN_BYTES:
                 return
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import trio
 
+from openledger_node.ledger.errors import NetworkError
 from openledger_node.net.link import Link, memory_link_pair
 from openledger_node.net.table import (
     CLOSE_TIMEOUT_S,
@@ -51,6 +54,58 @@ def test_a_handler_that_fails_leaves_no_link_behind() -> None:
             await table.serve(ours, handler)
         assert len(table) == 0
         assert await theirs.receive_some() == b""
+
+    run(main)
+
+
+def _broken() -> Exception:
+    return trio.BrokenResourceError()
+
+
+def _group() -> Exception:
+    return ExceptionGroup("", [trio.ClosedResourceError(), ExceptionGroup("", [_broken()])])
+
+
+@pytest.mark.parametrize("make_error", [_broken, _group, lambda: NetworkError("gone", code="x")])
+def test_a_link_that_breaks_under_its_handler_is_no_fault_of_the_node(
+    make_error: Callable[[], Exception],
+) -> None:
+    async def main() -> None:
+        ours, _ = memory_link_pair(LOW, HIGH)
+
+        async def handler(link: Link) -> None:
+            raise make_error()
+
+        assert await LinkTable(LOW).serve(ours, handler) == "failed"
+        if isinstance(make_error(), NetworkError):
+            assert ours.fault is not None and ours.fault.code == "x"
+
+    run(main)
+
+
+def test_a_fault_of_the_node_in_a_group_with_broken_links_is_passed_on() -> None:
+    async def main() -> None:
+        ours, _ = memory_link_pair(LOW, HIGH)
+
+        async def handler(link: Link) -> None:
+            raise ExceptionGroup("", [_broken(), ZeroDivisionError()])
+
+        with pytest.raises(ExceptionGroup):
+            await LinkTable(LOW).serve(ours, handler)
+
+    run(main)
+
+
+def test_whoever_watches_is_told_when_links_come_and_go() -> None:
+    async def main() -> None:
+        table, told = LinkTable(LOW), []
+        table.watch(lambda: told.append(len(table)))
+
+        async def handler(link: Link) -> None:
+            return
+
+        await table.serve(memory_link_pair(LOW, HIGH)[0], handler)
+        assert told == [1, 0]
 
     run(main)
 

@@ -87,12 +87,19 @@ class Log:
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, dict[str, Any]]] = []
+        self._told = trio.Event()
 
     def info(self, event: str, **fields: Any) -> None:
         self.lines.append((event, fields))
+        self._told.set()
+        self._told = trio.Event()
 
-    def warning(self, event: str, **fields: Any) -> None:
-        self.lines.append((event, fields))
+    warning = info
+
+    async def until(self, count: int) -> None:
+        """Waits for so many lines."""
+        while len(self.lines) < count:
+            await self._told.wait()
 
     def events(self) -> list[str]:
         return [event for event, _ in self.lines]
