@@ -339,7 +339,8 @@ def test_an_address_keeps_the_most_trusted_source_that_named_it() -> None:
 
 @pytest.mark.rule("N13")
 def test_a_restart_remembers_scores_bans_addresses_and_records() -> None:
-    book, stored = PeerBook(), {}
+    book = PeerBook()
+    stored: dict[bytes, bytes] = {}
     book.add(address(1))
     book.heard(sign_record(key(2), LEDGER, [HERE], NOW), NOW)
     book.seen(node(2), NOW, HERE)
@@ -373,10 +374,10 @@ def test_any_bytes_are_an_entry_or_bad_input(data: bytes) -> None:
 
 def test_the_largest_entry_can_be_stored_and_read() -> None:
     host = ".".join(["a" * 60] * 4)
-    peer = Peer(node(1), True, *[2**53 - 1, 100, 2**53 - 1, 2**53 - 1], "r" * 64, 2**53 - 1)
-    peer.record = bytes(1024)
+    most = 2**53 - 1
+    peer = Peer(node(1), True, most, 100, most, most, "r" * 64, most, bytes(1024))
     for number in range(MAX_PLACES):
-        peer.add_place(Endpoint(host, 60_000 + number), Source.RECORD, 2**53 - 1)
+        peer.add_place(Endpoint(host, 60_000 + number), Source.RECORD, most)
     data = encode_peer(peer)
     assert len(data) <= MAX_ENTRY_BYTES
     assert decode_peer(node(1), data) == peer

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -388,6 +390,48 @@ def test_a_port_that_is_taken_is_said_so() -> None:
         first[0].socket.close()
 
     run_on_sockets(main)
+
+
+@pytest.mark.rule("N20")
+def test_a_process_without_descriptors_lets_a_client_in_once_it_has_some_again() -> None:
+    resource = pytest.importorskip("resource", reason="limits of this kind are Unix's")
+
+    async def main() -> None:
+        log, table = Log(), LinkTable(SERVER.node_id)
+
+        async def handler(link: Link) -> None:
+            await link.send_all(b"welcome")
+
+        listener: Listener[Any] = Listener(wire.server_context(), table, handler, log=log)
+        async with trio.open_nursery() as nursery:
+            (bound,) = await nursery.start(listener.run, [Endpoint("127.0.0.1", 0)])
+            address = PeerAddress(SERVER.node_id, bound.host, bound.port)
+            client = socket.create_connection((bound.host, bound.port))
+            taken: list[int] = []
+            try:
+                with pytest.raises(OSError, match="Too many open files"):
+                    while True:
+                        taken.append(os.dup(client.fileno()))
+                await log.until(1)
+            finally:
+                for descriptor in taken:
+                    os.close(descriptor)
+                client.close()
+            assert log.lines[0] == (
+                "accept_paused",
+                {"address": "", "reason": "EMFILE", "held_back": 0},
+            )
+            link = await dial_link(wire.client_context(), address)
+            assert await link.receive_some() == b"welcome"
+            await link.aclose()
+            nursery.cancel_scope.cancel()
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+    try:
+        run_on_sockets(main)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.rule("N4")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import trio
+from trio.testing import memory_stream_pair
 
 from openledger_node.ledger.errors import NetworkError
 from openledger_node.net.link import Link, memory_link_pair
@@ -232,7 +233,7 @@ def test_a_link_that_does_not_close_is_dropped_after_a_while() -> None:
                 self.was_dropped = True
 
     async def main() -> None:
-        stuck = Stuck(wire.memory_stream_pair()[0], HIGH, "memory", is_outbound=True)
+        stuck = Stuck(memory_stream_pair()[0], HIGH, "memory", is_outbound=True)
 
         async def handler(link: Link) -> None:
             return
