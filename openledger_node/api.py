@@ -23,9 +23,9 @@ from typing import Any, Literal, Self
 
 from openledger_node.node import core, epochs, keyfiles, reports
 from openledger_node.node import results as r
-from openledger_node.node import results_network as n
 from openledger_node.node import setup as _setup
 from openledger_node.node.core import NodeCore, Progress, no_progress, system_clock_ms
+from openledger_node.node.peering import Peering
 
 __all__ = [
     "Home",
@@ -115,7 +115,7 @@ def verify_file(file: Path, genesis_file: Path | None = None) -> r.Verified:
     return proofs.verify_file(file, genesis_file)
 
 
-class Home:
+class Home(Peering):
     """An open home: use it in a `with` statement, or `close` it."""
 
     def __init__(self, opened: NodeCore, *, catch_up: bool = True) -> None:
@@ -174,52 +174,6 @@ class Home:
 
     def show(self, id: str) -> r.EventShown:
         return reports.show(self.core, id)
-
-    # Peers and sync.
-
-    def peer_list(self) -> n.Peers:
-        from openledger_node.node import peers
-
-        return peers.peer_list(self.core)
-
-    def peer_add(self, address: str) -> n.Peer:
-        """Knows the node at `id@host:port`; a daemon keeps a link to it."""
-        from openledger_node.node import peers
-
-        return peers.peer_add(self.core, address)
-
-    def peer_remove(self, node: str) -> n.Peer:
-        from openledger_node.node import peers
-
-        return peers.peer_remove(self.core, node)
-
-    def peer_ban(self, node: str, *, hours: int = 24) -> n.Peer:
-        """Keeps a node out for some hours; 0 lets it in again."""
-        from openledger_node.node import peers
-
-        return peers.peer_ban(self.core, node, hours)
-
-    def sync(self, address: str | None = None, *, progress: Progress = no_progress) -> n.Synced:
-        """One round with the node at an address, or with every peer that was added."""
-        from openledger_node.node.daemon import round as rounds
-
-        return rounds.sync_once(self.core, address, progress=progress)
-
-    @property
-    def node_id(self) -> str:
-        """This node's id on links: 64 hex digits."""
-        return self.core.key("transport").public.raw.hex()
-
-    def run_node(
-        self,
-        *,
-        listen: Sequence[str] = (),
-        ready: Callable[[Mapping[str, Any]], None] | None = None,
-    ) -> None:
-        """Runs the daemon until a signal; `ready` hears once where it listens."""
-        from openledger_node.node.daemon import main
-
-        main.run_node(self.core, listen=listen, ready=ready)
 
     # Accounts and devices.
 

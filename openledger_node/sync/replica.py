@@ -3,21 +3,21 @@
 The node's tasks carry out what `Replica` decides and report back. It reads no log, keeps no event
 and waits for nothing: a peer, however slow, costs it marks (a size and a root for each log).
 
-- G1 A log that a peer offers longer than it is held, or that is not held, is fetched from one peer
+- X1 A log that a peer offers longer than it is held, or that is not held, is fetched from one peer
   at a time; when that link fails, another link that offers it is asked for the rest. Logs that are
   new here are asked for on one link at a time until their heads have come: only then is it known
   under which names other links offer them.
-- G2 An offer in a FRONTIER is followed at once. One in a HAVE waits PUSH_WAIT_MS first, since the
+- X2 An offer in a FRONTIER is followed at once. One in a HAVE waits PUSH_WAIT_MS first, since the
   events themselves are usually on their way.
-- G3 Equal size under another tag makes a log *suspect*: its spine is fetched and compared, and one
+- X3 Equal size under another tag makes a log *suspect*: its spine is fetched and compared, and one
   segment of it, until the fork is proved or the peer is caught lying.
-- G4 A log known to be forked counts in digests as its common prefix; past that prefix it is neither
+- X4 A log known to be forked counts in digests as its common prefix; past that prefix it is neither
   offered nor wanted. A branch of it that a cut names is asked for by that mark, from every peer in
   turn.
-- G5 What grows here is pushed to peers known to hold all but the new part; the others are told the
+- X5 What grows here is pushed to peers known to hold all but the new part; the others are told the
   new mark. What came from a peer is told at once and pushed after a drawn delay of up to
   PUSH_DELAY_MS to those that have not said by then that they have it.
-- G6 Every ROUND_MS, give or take half, one peer is asked for its digests.
+- X6 Every ROUND_MS, give or take half, one peer is asked for its digests.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class _Link:
 
 
 class Replica:
-    """The node's side of replication (G1 to G6). All times are milliseconds of one clock."""
+    """The node's side of replication (X1 to X6). All times are milliseconds of one clock."""
 
     def __init__(self, marks: Iterable[Mark], forks: Iterable[ForkEvidence], draw: Draw) -> None:
         self.marks = {mark.log_id: mark for mark in marks}
@@ -117,7 +117,7 @@ class Replica:
         return self._digests
 
     def shown_marks(self) -> Iterator[Mark]:
-        """The marks that digests and frontiers are made of (G4)."""
+        """The marks that digests and frontiers are made of (X4)."""
         for mark in self.marks.values():
             proof = self.forks.get(mark.log_id)
             if proof is None or mark.size < proof.common:
@@ -151,7 +151,7 @@ class Replica:
             other.hinted.discard(mark.log_id)
 
     def replaced(self, mark: Mark) -> None:
-        """Another branch of a forked log is its history here now (G4)."""
+        """Another branch of a forked log is its history here now (X4)."""
         self.marks[mark.log_id] = mark
         self._digests = None
         for needed in [n for n in self._needed if n.log_id == mark.log_id and n.size <= mark.size]:
@@ -179,7 +179,7 @@ class Replica:
             self._links[link].table.holds_all(self.marks.values())
 
     def link_down(self, link: int) -> None:
-        """What it was asked for may be asked of others (G1)."""
+        """What it was asked for may be asked of others (X1)."""
         if self._links.pop(link, None) is None:
             return
         for log_id in [i for i, fetch in self._in_flight.items() if fetch.link == link]:
@@ -203,7 +203,7 @@ class Replica:
         ]
 
     def frontier_came(self, link: int, entries: Iterable[tuple[bytes, Offer]]) -> None:
-        """The peer's whole frontier: every offer is followed at once (G2)."""
+        """The peer's whole frontier: every offer is followed at once (X2)."""
         for name, offer in entries:
             self._offered(link, name, offer, 0)
 
@@ -217,7 +217,7 @@ class Replica:
         self._offered(link, name, offer, now_ms + PUSH_WAIT_MS)
 
     def offered(self, link: int, mark: Mark) -> None:
-        """The peer has shown that it holds a log up to a mark, by a head of it (G1)."""
+        """The peer has shown that it holds a log up to a mark, by a head of it (X1)."""
         state = self._links.get(link)
         if state is not None:
             table = state.table
@@ -303,7 +303,7 @@ class Replica:
         return state is None or not (state.fetches or state.wanted or state.untold)
 
     def next_want_ms(self, link: int) -> int | None:
-        """When the next offer that waits (G2) may be followed."""
+        """When the next offer that waits (X2) may be followed."""
         return min(self._links[link].wanted.values(), default=None)
 
     def opened(self, fetch: Fetch, log_id: bytes) -> bool:
@@ -342,7 +342,7 @@ class Replica:
         self.fetched(fetch)
 
     def suspect(self, log_id: bytes, link: int) -> None:
-        """A longer history, offered on a link, does not extend the one held here (G3)."""
+        """A longer history, offered on a link, does not extend the one held here (X3)."""
         if log_id not in self.forks:
             self._suspects.setdefault(log_id, set()).add(link)
 
@@ -358,7 +358,7 @@ class Replica:
             self._offer_again(log_id)
 
     def need(self, mark: Mark) -> None:
-        """A cut names this mark, and the history held here does not have it (G4)."""
+        """A cut names this mark, and the history held here does not have it (X4)."""
         self._needed.setdefault(mark, set())
 
     def needs(self) -> Mapping[Mark, set[int]]:
@@ -367,7 +367,7 @@ class Replica:
     # Telling.
 
     def next_tell(self, link: int, now_ms: int) -> Tell | None:
-        """What this link's peer is to be told or sent next (G5)."""
+        """What this link's peer is to be told or sent next (X5)."""
         state = self._links[link]
         found: Tell | None = None
         settled: list[bytes] = []
@@ -404,7 +404,7 @@ class Replica:
     # Rounds.
 
     def round_due(self, now_ms: int) -> int | None:
-        """A link to compare digests with now, when a round is due (G6)."""
+        """A link to compare digests with now, when a round is due (X6)."""
         if self._round_at_ms is None:
             self._round_at_ms = self._next_round(now_ms)
         if now_ms < self._round_at_ms or not self._links:

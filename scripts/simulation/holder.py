@@ -48,6 +48,7 @@ class MemoryHolder:
         self.branches: dict[bytes, list[MemoryLog]] = {}
         self.proofs: dict[bytes, ForkEvidence] = {}
         self.own: bytes | None = None
+        self.payloads: dict[bytes, bytes] = {}
         self._synced: Any = ({}, {}, {}, None)
 
     # Durability.
@@ -116,7 +117,13 @@ class MemoryHolder:
         log = self.logs.get(log_id)
         return log.genesis if log else None
 
+    def payload_for(self, account: bytes, event_id: bytes, commit: bytes) -> bytes | None:
+        return self.payloads.get(commit)
+
     # Writing.
+
+    def put_payload(self, commit: bytes, data: bytes) -> None:
+        self.payloads[commit] = data
 
     def land(self, arrivals: Sequence[Arrival]) -> list[Landed]:
         landed = [self._land(arrival) for arrival in arrivals]

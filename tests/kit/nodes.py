@@ -50,6 +50,7 @@ class Node:
         self.found: list[tuple[ForkEvidence, bool]] = []
         self.faults: list[PeerFault] = []
         self.own_elsewhere: list[bytes] = []
+        self.payloads: list[bytes] = []
         self.admission = Admission(
             "open", listed=(), unknown_bytes=2**20, known=self.known.__contains__, held=()
         )
@@ -147,8 +148,8 @@ class Node:
     def peers_came(self, runner: LinkRunner, records: Sequence[bytes]) -> None:
         return
 
-    def other_event(self, runner: LinkRunner, event: Any) -> None:
-        return
+    def payload_stored(self, commit: bytes) -> None:
+        self.payloads.append(commit)
 
 
 class World:

@@ -18,6 +18,8 @@ from openledger_node.ledger.heads import Mark
 from openledger_node.node.core import NodeCore
 from openledger_node.node.epochs import catch_up, close_epoch, missing_marks
 from openledger_node.node.erasing import honour_erasures
+from openledger_node.node.replication.payloads import Sought
+from openledger_node.node.sharing import WishList
 
 GATHER_S: Final = 0.02
 """What arrives together is folded together."""
@@ -29,12 +31,20 @@ class Follower:
     """The tasks that fold. `needed(marks)` hears of marks that a cut names and no log here has."""
 
     def __init__(
-        self, core: NodeCore, io: Io, log: Any, needed: Callable[[Sequence[Mark]], None]
+        self,
+        core: NodeCore,
+        io: Io,
+        log: Any,
+        needed: Callable[[Sequence[Mark]], None],
+        seek: Callable[[Sequence[Sought]], None],
     ) -> None:
         self._core = core
         self._io = io
         self._log = log
         self._needed = needed
+        self._seek = seek
+        self._wishes = WishList(core)
+        self._looked = False
         self._wake = trio.Event()
         self._erasures = True
         self._turn = trio.Lock()
@@ -83,10 +93,14 @@ class Follower:
             await self._io(honour_erasures, self._core)
         if epochs:
             self._log.info("epochs_final", epochs=epochs, epoch=await self._io(self._epoch))
+        if epochs or not self._looked:
+            self._looked = True
+            self._seek(await self._io(self._wishes.look))
         self._needed(await self._io(self._missing))
 
     async def _close(self) -> None:
         closed = await self._io(close_epoch, self._core)
+        self._looked = not closed.closed
         if closed.closed:
             self._log.info("epoch_closed", epoch=closed.epoch, events=closed.events)
 

@@ -38,7 +38,7 @@ def daemon_log(config: Config, home: Path) -> Any:
     if config.log_format == "console":
         colours = not config.log_file and sys.stderr.isatty()
         renderer = structlog.dev.ConsoleRenderer(colors=colours)
-    backend = logging.getLogger("openledger_node.daemon")
+    backend = logging.getLogger("oln.daemon")
     backend.handlers[:] = [handler]
     backend.propagate = False
     level = _LEVELS[config.log_level]

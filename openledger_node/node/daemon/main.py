@@ -79,7 +79,7 @@ class Daemon:
         self.links = LinkTable(identity.node_id, max_links=core.config.node_max_links)
         self._workers = trio.CapacityLimiter(4)
         self.hub: Hub = hub_of(core, self._io, hooks=self)
-        self.follower = Follower(core, self._io, log, self._needed)
+        self.follower = Follower(core, self._io, log, self._needed, self.hub.seek)
         self._since_ms = core.clock_ms()
         self._stopping = False
 
@@ -200,8 +200,8 @@ class Daemon:
             if record.node_id != self.links.own_id:
                 self._book.heard(record, now_ms)
 
-    def other_event(self, runner: LinkRunner, event: Any) -> None:
-        self._log.debug("ignored", event_type=type(event).__name__)
+    def payload_stored(self, commit: bytes) -> None:
+        self._log.info("payload_stored", commit=commit.hex()[:16])
 
     # What the hub tells.
 

@@ -28,6 +28,7 @@ from openledger_node.node.replication.engine import Hub
 from openledger_node.node.replication.home import hub_of
 from openledger_node.node.replication.link import LinkRunner
 from openledger_node.node.results_network import Synced, SyncedWith
+from openledger_node.node.sharing import WishList
 from openledger_node.sync.faults import PeerFault
 
 LOOK_S: Final = 0.01
@@ -54,6 +55,7 @@ class Round:
         """With each target in turn: its addresses until one answers."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self.hub.run)
+            self.hub.seek(await self._io(WishList(self._core).look))
             done = [await self._with(addresses) for addresses in targets]
             nursery.cancel_scope.cancel()
         for function, arguments in self._work:
@@ -141,8 +143,8 @@ class Round:
     def peers_came(self, runner: LinkRunner, records: Sequence[bytes]) -> None:
         return
 
-    def other_event(self, runner: LinkRunner, event: Any) -> None:
-        return
+    def payload_stored(self, commit: bytes) -> None:
+        self.payloads += 1
 
 
 def sync_once(core: NodeCore, address: str | None, *, progress: Progress = no_progress) -> Synced:

@@ -13,7 +13,7 @@ What each task owns, and may not do:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -29,6 +29,7 @@ from openledger_node.node.replication.fetching import Asked
 from openledger_node.node.replication.holder import Arrival, Holder, Landed
 from openledger_node.node.replication.lane import Io, Lane, Stored, Stream
 from openledger_node.node.replication.link import LinkRunner
+from openledger_node.node.replication.payloads import PayloadSeeker, Sought
 from openledger_node.sync.faults import PeerFault, fault
 from openledger_node.sync.replica import Draw, Replica
 from openledger_node.sync.session import Local, Session
@@ -46,7 +47,7 @@ class Hooks(Protocol):
     def link_greeted(self, runner: LinkRunner) -> None: ...
     def link_ended(self, runner: LinkRunner, why: PeerFault | None) -> None: ...
     def peers_came(self, runner: LinkRunner, records: Sequence[bytes]) -> None: ...
-    def other_event(self, runner: LinkRunner, event: Any) -> None: ...
+    def payload_stored(self, commit: bytes) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class Hub:
         self.admission = admission
         self.replica = Replica(holder.marks(), holder.forks(), draw)
         self.lane = Lane(holder, io, self)
+        self.seeker = PayloadSeeker()
         self.links: dict[int, LinkRunner] = {}
         self.totals = Totals()
         self._hooks = hooks
@@ -122,6 +124,7 @@ class Hub:
         finally:
             del self.links[number]
             self.replica.link_down(number)
+            self.seeker.link_down(number)
             code = runner.fault.code if runner.fault else "closed"
             self.totals.links_ended[code] = self.totals.links_ended.get(code, 0) + 1
             self._hooks.link_ended(runner, runner.fault)
@@ -208,8 +211,15 @@ class Hub:
     def peers_came(self, runner: LinkRunner, records: Sequence[bytes]) -> None:
         self._hooks.peers_came(runner, records)
 
-    def other_event(self, runner: LinkRunner, event: Any) -> None:
-        self._hooks.other_event(runner, event)
+    def payload_stored(self, commit: bytes) -> None:
+        """A payload that was looked for has come."""
+        self._hooks.payload_stored(commit)
+        self.wake_all()
+
+    def seek(self, payloads: Iterable[Sought]) -> None:
+        """These payloads are wanted now."""
+        self.seeker.seek(payloads)
+        self.wake_all()
 
     def bye_came(self, runner: LinkRunner, event: Any) -> None:
         self.totals.links_ended["bye"] = self.totals.links_ended.get("bye", 0) + 1
@@ -227,7 +237,7 @@ class Hub:
             self.fork_known(proof, source=runner.number)
 
     def suspicious(self, runner: LinkRunner, asked: Asked) -> None:
-        """A suspect's spine has come, or after it the segment that differs (G3)."""
+        """A suspect's spine has come, or after it the segment that differs (X3)."""
         self.start(self._compare, runner, asked)
 
     async def _compare(self, runner: LinkRunner, asked: Asked) -> None:

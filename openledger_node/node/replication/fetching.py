@@ -27,7 +27,7 @@ HASH_BYTES: Final = 32
 
 @dataclass(eq=False, slots=True)
 class Asked:
-    """One WANT under way. `segment` is set for the second question of a suspect's two (G3)."""
+    """One WANT under way. `segment` is set for the second question of a suspect's two (X3)."""
 
     fetch: Fetch
     first: int

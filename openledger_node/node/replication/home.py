@@ -19,6 +19,7 @@ from openledger_node.node.core import NodeCore
 from openledger_node.node.replication.admission import Admission
 from openledger_node.node.replication.engine import Hooks, Hub, Identity
 from openledger_node.node.replication.holder import Arrival, Landed, Served
+from openledger_node.node.sharing import payload_for
 from openledger_node.store.ingest import Growth, Ingestion, grow_many
 from openledger_node.store.snapshot import LogInfo, Snapshot
 from openledger_node.store.store import Store
@@ -126,6 +127,16 @@ class HomeHolder:
             adopt_own=True,
             branch=branch,
         )
+
+    # Payloads.
+
+    def payload_for(self, account: bytes, event_id: bytes, commit: bytes) -> bytes | None:
+        """The payload of an event, for a peer's account that may have it."""
+        with self._store.read() as snapshot:
+            return payload_for(snapshot, account, event_id, commit)
+
+    def put_payload(self, commit: bytes, data: bytes) -> None:
+        self._store.put_payload(commit, data)
 
     # Forks.
 

@@ -19,6 +19,7 @@ from openledger_node.net.link import Link
 from openledger_node.node.replication.fetching import Asked, Fetcher
 from openledger_node.node.replication.holder import Arrival, Landed
 from openledger_node.node.replication.lane import Stored, Stream
+from openledger_node.node.replication.payloads import PayloadServer
 from openledger_node.node.replication.serving import Server
 from openledger_node.sync import events as s
 from openledger_node.sync.faults import PeerFault, fault
@@ -55,6 +56,7 @@ class LinkRunner:
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
         self._server = Server(self.session, hub.holder, hub.io)
+        self._payloads = PayloadServer(self, hub)
         self._fetcher: Fetcher | None = None
         self._last_heard = 0.0
         self._heard: tuple[bytes, bytes | None] | None = None
@@ -71,7 +73,11 @@ class LinkRunner:
             s.MissingCame: self._missing_came,
             s.HaveCame: self._have_came,
             s.DigestCame: self._digest_came,
-            s.Cancelled: lambda e: self._server.cancelled(e.want_id),
+            s.Cancelled: self._cancelled,
+            s.PayloadWanted: self._payloads.wanted,
+            s.PayloadHeadCame: self._payload_came,
+            s.DocumentCame: self._payload_came,
+            s.PieceCame: self._payload_came,
             s.PeersCame: lambda e: hub.peers_came(self, e.records),
             s.ByeCame: self._bye_came,
         }
@@ -110,9 +116,9 @@ class LinkRunner:
             if self.fault is not None:
                 self.session.close(self.fault.code, self.fault.text)
                 await self._flush()
+            await self.link.aclose()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the peer is gone already: there is nobody to tell
-        await self.link.aclose()
+            await trio.aclose_forcefully(self.link)  # the peer is gone: there is nobody to tell
 
     def end(self, why: PeerFault | None = None) -> None:
         """Ends the link from outside, or for a fault found elsewhere."""
@@ -126,6 +132,8 @@ class LinkRunner:
         return (
             self.peer is not None
             and self._server.is_idle
+            and self._payloads.is_idle
+            and self._hub.seeker.is_idle(self.number)
             and not self.session.pending_bytes
             and replica.is_settled(self.number)
         )
@@ -152,11 +160,7 @@ class LinkRunner:
                     return
                 self._last_heard = trio.current_time()
                 for event in self.session.receive_bytes(data, self._hub.now_ms()):
-                    act = self._acts.get(type(event))
-                    if act is not None:
-                        act(event)
-                    else:
-                        self._hub.other_event(self, event)
+                    self._acts[type(event)](event)
                 self.wake()
         except PeerFault as found:
             self.fault = found
@@ -186,7 +190,7 @@ class LinkRunner:
                 await self._flush()
                 if self.peer is None:
                     await self._wake.wait()
-                elif not (self._ask() or await self._tell() or await self._server.step()):
+                elif not (self._ask() or await self._tell() or await self._serve()):
                     await self._rest()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._scope.cancel()
@@ -213,11 +217,16 @@ class LinkRunner:
             await self._wake.wait()
 
     def _ask(self) -> bool:
-        fetch = self._hub.replica.next_fetch(self.number, self._hub.now_ms())
-        if fetch is None or not self._hub.may_fetch():
+        if not self._hub.may_fetch():
             return False
+        fetch = self._hub.replica.next_fetch(self.number, self._hub.now_ms())
+        if fetch is None:
+            return self._hub.seeker.ask(self)
         self._fetch.ask(fetch)
         return True
+
+    async def _serve(self) -> bool:
+        return await self._server.step() or await self._payloads.step()
 
     async def _tell(self) -> bool:
         if self.session.credit_bytes < 2 * PUSH_BYTES:
@@ -255,7 +264,7 @@ class LinkRunner:
             self.session.send_have(tell.mark.log_id, tell.mark.size, tell.mark.root)
 
     def ask_digest(self) -> None:
-        """Begins a round with this peer (G6)."""
+        """Begins a round with this peer (X6)."""
         self._said = self._hub.replica.digests()
         frontier, forks = self._said
         self._asking = True
@@ -337,8 +346,16 @@ class LinkRunner:
         self._hub.wake_all()
 
     def _missing_came(self, event: s.MissingCame) -> None:
-        self._fetch.missing_came(event.want_id)
+        if not self._hub.seeker.missing(self.number, event.want_id):
+            self._fetch.missing_came(event.want_id)
         self._hub.wake_all()
+
+    def _cancelled(self, event: s.Cancelled) -> None:
+        self._server.cancelled(event.want_id)
+        self._payloads.cancelled(event.want_id)
+
+    def _payload_came(self, event: s.PayloadHeadCame | s.DocumentCame | s.PieceCame) -> None:
+        self._hub.seeker.came(self, self._hub, event)
 
     def _have_came(self, event: s.HaveCame) -> None:
         table = self._table

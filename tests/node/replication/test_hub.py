@@ -19,7 +19,7 @@ def in_sync(*nodes: Node) -> bool:
     return len({node.hub.replica.digests() for node in nodes}) == 1
 
 
-@pytest.mark.rule("G1")
+@pytest.mark.rule("X1")
 @pytest.mark.parametrize("events", [1, 255, 256, 257, 600, 1_500])
 def test_a_node_gets_what_its_peer_holds_and_gives_what_it_lacks(events: int) -> None:
     async def play(world: World) -> None:
@@ -35,7 +35,7 @@ def test_a_node_gets_what_its_peer_holds_and_gives_what_it_lacks(events: int) ->
     play_world(play)
 
 
-@pytest.mark.rule("G1")
+@pytest.mark.rule("X1")
 def test_a_log_that_grew_while_it_was_fetched_is_fetched_to_its_end() -> None:
     async def play(world: World) -> None:
         a, b = await world.node("a"), await world.node("b")
@@ -51,7 +51,7 @@ def test_a_log_that_grew_while_it_was_fetched_is_fetched_to_its_end() -> None:
     play_world(play)
 
 
-@pytest.mark.rule("G1")
+@pytest.mark.rule("X1")
 def test_when_a_link_breaks_the_rest_comes_from_another_peer() -> None:
     async def play(world: World) -> None:
         a, b, c = [await world.node(name) for name in "abc"]
@@ -70,7 +70,7 @@ def test_when_a_link_breaks_the_rest_comes_from_another_peer() -> None:
     play_world(play)
 
 
-@pytest.mark.rule("G1")
+@pytest.mark.rule("X1")
 def test_a_log_that_two_peers_offer_is_stored_once() -> None:
     async def play(world: World) -> None:
         a, b, c = [await world.node(name) for name in "abc"]
@@ -124,7 +124,7 @@ def test_what_is_missing_of_many_logs_is_found_in_one_round_trip_and_few_bytes()
     play_world(play)
 
 
-@pytest.mark.rule("G2")
+@pytest.mark.rule("X2")
 def test_an_offer_of_news_waits_for_the_events_that_are_on_their_way() -> None:
     async def play(world: World) -> None:
         a, b, c = [await world.node(name) for name in "abc"]
@@ -142,7 +142,7 @@ def test_an_offer_of_news_waits_for_the_events_that_are_on_their_way() -> None:
     play_world(play)
 
 
-@pytest.mark.rule("G5")
+@pytest.mark.rule("X5")
 def test_an_event_crosses_a_chain_of_nodes_within_a_fifth_of_a_second() -> None:
     async def play(world: World) -> None:
         chain = [await world.node(f"n{number}") for number in range(6)]
@@ -158,7 +158,7 @@ def test_an_event_crosses_a_chain_of_nodes_within_a_fifth_of_a_second() -> None:
     play_world(play)
 
 
-@pytest.mark.rule("G5")
+@pytest.mark.rule("X5")
 def test_more_events_than_are_pushed_at_once_are_told_and_fetched() -> None:
     async def play(world: World) -> None:
         a, b = await world.node("a"), await world.node("b")
@@ -171,7 +171,7 @@ def test_more_events_than_are_pushed_at_once_are_told_and_fetched() -> None:
     play_world(play)
 
 
-@pytest.mark.rule("G5")
+@pytest.mark.rule("X5")
 def test_a_push_of_a_log_that_is_new_to_the_peer_opens_it() -> None:
     async def play(world: World) -> None:
         a, b, c = [await world.node(name) for name in "abc"]
@@ -185,7 +185,7 @@ def test_a_push_of_a_log_that_is_new_to_the_peer_opens_it() -> None:
     play_world(play)
 
 
-@pytest.mark.rule("G3", "G4")
+@pytest.mark.rule("X3", "X4")
 @pytest.mark.parametrize("lengths", [(1, 1), (1, 3), (3, 1), (2, 40)])
 def test_two_histories_shown_to_two_nodes_end_in_one_proof_on_all(
     lengths: tuple[int, int],
@@ -207,7 +207,7 @@ def test_two_histories_shown_to_two_nodes_end_in_one_proof_on_all(
     play_world(play)
 
 
-@pytest.mark.rule("G4")
+@pytest.mark.rule("X4")
 def test_a_forked_log_is_neither_offered_nor_wanted_past_its_common_prefix() -> None:
     async def play(world: World) -> None:
         forger, b, c = [await world.node(name) for name in ("forger", "b", "c")]
@@ -227,7 +227,7 @@ def test_a_forked_log_is_neither_offered_nor_wanted_past_its_common_prefix() -> 
     play_world(play)
 
 
-@pytest.mark.rule("G4")
+@pytest.mark.rule("X4")
 def test_a_branch_that_a_cut_names_is_fetched_from_whoever_has_it() -> None:
     async def play(world: World) -> None:
         forger, b, c, d = [await world.node(name) for name in ("forger", "b", "c", "d")]
@@ -249,7 +249,7 @@ def test_a_branch_that_a_cut_names_is_fetched_from_whoever_has_it() -> None:
     play_world(play)
 
 
-@pytest.mark.rule("G6")
+@pytest.mark.rule("X6")
 def test_a_round_finds_what_was_never_told() -> None:
     async def play(world: World) -> None:
         a, b = await world.node("a"), await world.node("b")

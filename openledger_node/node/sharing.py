@@ -1,0 +1,124 @@
+"""Which payloads go over the network: whom this node serves, and what it looks for.
+
+A contribution's documents are served by its share policy as the *final* state has it, and not
+before its epoch is final: nobody can register a copy first. A receipt's evidence is served to its
+payer and to the seats. The wish list follows the same rules from the other side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from openledger_node.credit import views
+from openledger_node.credit.view_types import ContributionView
+from openledger_node.ledger.errors import StoreDamaged
+from openledger_node.ledger.events import event_ids
+from openledger_node.node.core import NodeCore
+from openledger_node.node.reading import find_event, well_formed
+from openledger_node.node.replication.payloads import Sought
+from openledger_node.store.snapshot import LogInfo, Snapshot
+
+MAX_SOUGHT: Final = 10_000
+"""Payloads looked for at a time; the rest follow when these have come."""
+_CONTRIBUTE: Final = b"data.contribute"
+_KIND_WINDOW_BYTES: Final = 40
+_READ_LEAVES: Final = 4_096
+
+
+def may_have(contribution: ContributionView | None, account: bytes) -> bool:
+    """Whether an account may be given a contribution's documents, by the final state."""
+    if contribution is None or contribution.erased:
+        return False
+    share = contribution.share
+    return (
+        share == "all"
+        or account == contribution.account
+        or (isinstance(share, tuple) and account in share)
+    )
+
+
+def payload_for(snapshot: Snapshot, account: bytes, event_id: bytes, commit: bytes) -> bytes | None:
+    """The payload of an event, when the account may have it and it is held here whole."""
+    if not _may_be_served(snapshot, account, event_id):
+        return None
+    found = find_event(snapshot, event_id)
+    if found is None or found.event.payload_commit != commit:
+        return None
+    try:
+        return snapshot.payload(commit)
+    except StoreDamaged:
+        return None  # `oln check` names the damage; another peer can supply it
+
+
+def _may_be_served(snapshot: Snapshot, account: bytes, event_id: bytes) -> bool:
+    state = snapshot.state
+    receipt = views.receipt(state, event_id)
+    if receipt is not None:
+        seats = {seat for seat, _ in views.rules(state).seats}
+        return account == receipt.payer or account in seats
+    return may_have(views.contribution(state, event_id), account)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    account: bytes
+    commit: bytes
+    size_bytes: int
+
+
+class WishList:
+    """The payloads that this home may have and does not hold.
+
+    Every leaf is looked at once: what contributions there are is remembered while the daemon runs.
+    """
+
+    def __init__(self, core: NodeCore) -> None:
+        self._core = core
+        self._seen: dict[bytes, int] = {}
+        self._candidates: dict[bytes, _Candidate] = {}
+
+    def look(self) -> list[Sought]:
+        """What to look for now."""
+        if self._core.config.sync_payloads == "none":
+            return []
+        with self._core.store.read() as snapshot:
+            for log in snapshot.logs():
+                self._read(snapshot, log)
+            return list(self._wanted(snapshot))
+
+    def _read(self, snapshot: Snapshot, log: LogInfo) -> None:
+        size = log.head.size if log.head is not None else 0
+        start = self._seen.get(log.log_id, 0)
+        self._seen[log.log_id] = size
+        if log.genesis.account_id == self._core.account_id:
+            return
+        for first in range(start, size, _READ_LEAVES):
+            leaves = snapshot.leaves(log.log_id, first, min(first + _READ_LEAVES, size))
+            for seq, leaf in enumerate(leaves, first):
+                if _CONTRIBUTE in leaf[:_KIND_WINDOW_BYTES]:
+                    self._note(log, seq, leaf)
+
+    def _note(self, log: LogInfo, seq: int, leaf: bytes) -> None:
+        event = well_formed(leaf)
+        limit = self._core.config.sync_payload_bytes
+        if event is None or event.payload_commit is None or event.payload_len > limit:
+            return
+        event_id = event_ids(log.log_id, seq, [leaf])[0]
+        self._candidates[event_id] = _Candidate(
+            log.genesis.account_id, event.payload_commit, event.payload_len
+        )
+
+    def _wanted(self, snapshot: Snapshot) -> Iterator[Sought]:
+        """Of the candidates, those that the final state lets this account have."""
+        found = 0
+        for event_id, candidate in list(self._candidates.items()):
+            commit = candidate.commit
+            if snapshot.has_payload(commit) or snapshot.is_erased(commit):
+                del self._candidates[event_id]
+            elif may_have(views.contribution(snapshot.state, event_id), self._core.account_id):
+                found += 1
+                yield Sought(event_id, candidate.account, commit, candidate.size_bytes)
+                if found == MAX_SOUGHT:
+                    return
