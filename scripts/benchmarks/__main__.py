@@ -9,6 +9,8 @@ from pathlib import Path
 
 from scripts.benchmarks.ledger import DEFAULT_EVENTS, DEFAULT_RUNS, ledger
 from scripts.benchmarks.peers import DEFAULT_ENTRIES, DEFAULT_REPEATS, peers
+from scripts.benchmarks.syncing import DEFAULT_EVENTS as DEFAULT_SYNC_EVENTS
+from scripts.benchmarks.syncing import sync
 from scripts.benchmarks.works import WORKS
 
 
@@ -58,6 +60,11 @@ def parser() -> argparse.ArgumentParser:
     two.add_argument("--entries", type=positive, default=DEFAULT_ENTRIES, metavar="N")
     two.add_argument("--repeats", type=positive, default=DEFAULT_REPEATS, metavar="R")
     two.add_argument("--dir", type=folder, metavar="DIR", help="where the stores are made")
+    three = commands.add_parser("sync", help="two processes that exchange logs on loopback")
+    three.add_argument("--events", type=positive, action="append", metavar="N")
+    three.add_argument("--runs", type=positive, default=DEFAULT_RUNS, metavar="R")
+    three.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    three.add_argument("--dir", type=folder, metavar="DIR", help="where the homes are made")
     return top
 
 
@@ -66,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command == "ledger":
         scales = tuple(given.events or DEFAULT_EVENTS)
         return ledger(scales, given.runs, given.only, given.json, given.dir)
+    if given.command == "sync":
+        return sync(tuple(given.events or DEFAULT_SYNC_EVENTS), given.runs, given.json, given.dir)
     return peers(given.suite, given.entries, given.repeats, given.dir)
 
 

@@ -56,6 +56,13 @@ GOALS: Final[Mapping[tuple[str, str], Goal]] = {
     ("reopen", "reopening the home"): Goal(ceiling=300),
     ("uses", "record_use"): Goal(floor=500),
     ("start", "oln status"): Goal(ceiling=400),
+    ("sync", "empty to all"): Goal(floor=200_000, least_events=1_000_000),
+    ("sync", "receiver's peak memory"): Goal(ceiling=150),
+    ("sync", "framing"): Goal(ceiling=8, least_events=100_000),
+    ("sync", "in-sync check"): Goal(ceiling=5),
+    ("sync", "in-sync check, each way"): Goal(ceiling=300),
+    ("sync", "1,000 missing, besides events"): Goal(ceiling=4_096 + 8 * 1_000),
+    ("sync", "one event to another machine, p99"): Goal(ceiling=250),
 }
 
 

@@ -50,12 +50,15 @@ class LinkRunner:
         self.peer: s.Greeted | None = None
         self.fault: PeerFault | None = None
         self.received_events = 0
-        self.sent_events = 0
+        self.received_leaf_bytes = 0
+        self._pushed_events = 0
         self._hub = hub
         self._said = hub.replica.digests()
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
-        self._server = Server(self.session, hub.holder, hub.io)
+        self._server = Server(
+            self.session, hub.holder, hub.io, lambda mark: hub.replica.pushed(number, mark)
+        )
         self._payloads = PayloadServer(self, hub)
         self._fetcher: Fetcher | None = None
         self._last_heard = 0.0
@@ -69,7 +72,7 @@ class LinkRunner:
             s.Wanted: self._wanted,
             s.HeadCame: self._head_came,
             s.SpineCame: lambda e: self._fetch.spine_came(e.want_id, e.roots, e.frame_bytes),
-            s.LeavesCame: lambda e: self._fetch.leaves_came(e.want_id, e.leaves, e.frame_bytes),
+            s.LeavesCame: self._leaves_came,
             s.MissingCame: self._missing_came,
             s.HaveCame: self._have_came,
             s.DigestCame: self._digest_came,
@@ -124,6 +127,11 @@ class LinkRunner:
         """Ends the link from outside, or for a fault found elsewhere."""
         self.fault = self.fault or why
         self._scope.cancel()
+
+    @property
+    def sent_events(self) -> int:
+        """Events that went out, asked for or pushed."""
+        return self._server.sent_events + self._pushed_events
 
     @property
     def is_settled(self) -> bool:
@@ -250,7 +258,7 @@ class LinkRunner:
         if count < size - first:
             return False
         self.session.send_news(served.head, first, lengths, leaves)
-        self.sent_events += count
+        self._pushed_events += count
         self._hub.replica.pushed(self.number, served.head.mark)
         return True
 
@@ -317,6 +325,7 @@ class LinkRunner:
         if not self._admitted(event):
             self.session.consumed(event.frame_bytes)
             return
+        self.received_leaf_bytes += sum(map(len, event.leaves))
         self._hub.lane.arrive(
             Arrival(self.number, event.head, event.first, event.leaves, event.frame_bytes)
         )
@@ -344,6 +353,10 @@ class LinkRunner:
     def _head_came(self, event: s.HeadCame) -> None:
         self._fetch.head_came(event.want_id, event.opening, event.head)
         self._hub.wake_all()
+
+    def _leaves_came(self, event: s.LeavesCame) -> None:
+        self.received_leaf_bytes += sum(map(len, event.leaves))
+        self._fetch.leaves_came(event.want_id, event.leaves, event.frame_bytes)
 
     def _missing_came(self, event: s.MissingCame) -> None:
         if not self._hub.seeker.missing(self.number, event.want_id):

@@ -8,6 +8,7 @@ their heads, which go ahead of everything: from them the asker learns which logs
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,10 +41,15 @@ class _Answer:
 class Server:
     """One link's queue of WANTs. Heads go out at once, the rest of each answer in its turn."""
 
-    def __init__(self, session: Session, holder: Holder, io: Io) -> None:
+    def __init__(
+        self, session: Session, holder: Holder, io: Io, given: Callable[[Mark], None]
+    ) -> None:
+        """`given(mark)`: the peer has been sent a log up to this mark."""
         self._session = session
         self._holder = holder
         self._io = io
+        self._given = given
+        self.sent_events = 0
         self._wants: deque[tuple[Want, bytes | None]] = deque()
         self._answers: dict[int, _Answer] = {}
 
@@ -91,6 +97,8 @@ class Server:
             return await self._send_spine(answer, answer.spine_first)
         if answer.next_seq >= answer.stop:
             del self._answers[answer.want_id]
+            if answer.stop == answer.served.head.size:
+                self._given(answer.served.head.mark)
             return True
         if self._session.credit_bytes < 2 * MAX_RUN_FRAME_BYTES:
             return False
@@ -100,6 +108,7 @@ class Server:
         if answer.want_id in self._answers:
             self._session.send_leaves(answer.want_id, answer.next_seq, lengths, leaves)
             answer.next_seq += count
+            self.sent_events += count
         return True
 
     async def _send_spine(self, answer: _Answer, first: int) -> bool:
