@@ -19,9 +19,11 @@ from trio.testing import memory_stream_pair
 
 from openledger_node.ledger.errors import BadInput
 from openledger_node.net.tls import (
+    ALERT_TIMEOUT_S,
     ALPN,
     FAILURES,
     MAX_CERTIFICATE_BYTES,
+    MAX_LINGER_BYTES,
     HandshakeFailed,
     TlsContext,
     key_of_certificate,
@@ -136,9 +138,20 @@ async def _echo_once(context: TlsContext, transport: trio.abc.Stream) -> None:
 
 @pytest.mark.rule("N4")
 def test_a_client_without_a_certificate_is_refused() -> None:
-    failure = refused_by_server(raw_peer())
+    told: list[str] = []
+
+    async def peer(transport: trio.abc.Stream) -> None:
+        stream = wire.raw_stream(transport, wire.raw_context(), server_side=False)
+        with pytest.raises(trio.BrokenResourceError) as caught:
+            await stream.do_handshake()
+            await stream.receive_some(1)
+        told.append(str(caught.value.__cause__))
+        await trio.aclose_forcefully(transport)
+
+    failure = refused_by_server(peer)
     assert failure.code == "certificate"
     assert "no certificate" in failure.message
+    assert "certificate required" in told[0]
 
 
 @pytest.mark.rule("N4")
@@ -277,6 +290,44 @@ def test_a_key_that_the_policy_refuses_is_refused_with_the_reason() -> None:
     failure = refused_by_server(peer, TlsContext(SERVER, Nobody()))
     assert (failure.code, failure.message) == ("not_accepted", "not on the list")
     assert failure.node_id == CLIENT.node_id
+
+
+@pytest.mark.rule("N7")
+@pytest.mark.parametrize("piece_bytes", [0, 8192])
+def test_a_refused_peer_is_heard_out_for_a_moment_so_that_it_gets_the_alert(
+    piece_bytes: int,
+) -> None:
+    """Closing at once would make the system send a reset, which may overtake the alert."""
+    sent = 0
+    ended_s: list[float] = []
+
+    async def peer(transport: trio.abc.Stream) -> None:
+        nonlocal sent
+        shared = wire.raw_context([CLIENT.certificate()], CLIENT.private_key())
+        await wire.raw_stream(transport, shared, server_side=False).do_handshake()
+        with pytest.raises(trio.BrokenResourceError):
+            while piece_bytes:
+                await transport.send_all(bytes(piece_bytes))
+                sent += piece_bytes
+                await trio.testing.wait_all_tasks_blocked()
+            raise trio.BrokenResourceError
+        if piece_bytes:
+            ended_s.append(trio.current_time())
+
+    async def main() -> None:
+        ours, theirs = memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer, theirs)
+            with pytest.raises(HandshakeFailed):
+                await secure(ours, TlsContext(SERVER, Nobody()), server_side=True)
+            ended_s.append(trio.current_time())
+
+    run(main)
+    if piece_bytes:
+        assert MAX_LINGER_BYTES <= sent <= 2 * MAX_LINGER_BYTES
+        assert ended_s[0] == 0
+    else:
+        assert ended_s[0] == pytest.approx(ALERT_TIMEOUT_S)
 
 
 @pytest.mark.rule("N7")
