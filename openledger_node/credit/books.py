@@ -23,7 +23,8 @@ class Books:
 
     `sums` collects what is released to each artefact (C8), `due` the receipts that phase 6 looks at
     again, `released` those whose model and agent parts it pays, `accepts` the escrow that it pays
-    out.
+    out. `drawable` has, by snapshot epoch, contributions found to stand for it; `fee_splits`, by
+    (fee, has an agent), the parts of fees that no receipt's id has a say in.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class Books:
         self.issued_by: dict[bytes, int] = {}
         self.payable: dict[bytes, int] = {}
         self.declared: dict[bytes, list[tuple[bytes, int, Shares | None]]] = {}
+        self.drawable: dict[int, set[bytes]] = {}
+        self.fee_splits: dict[tuple[int, bool], tuple[int, int, int, int]] = {}
         self.events_read = 0
         self.receipts_made = 0
         self.opening_serial = self.totals.serial

@@ -14,9 +14,8 @@ caller that folds much may call `gc.freeze()` or disable collection meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import insort
 from dataclasses import dataclass
-from itertools import chain
 from typing import Final
 
 import msgspec
@@ -166,30 +165,34 @@ def _run_phases(books: Books, cut: Cut, logs: LogReader) -> None:
         if phase == 7:
             books.parking.begin(6)
             phase_splits.run_splits(books)
-        _run_phase(books, table, chain(books.parking.begin(phase), inbox[phase]))
+        items, inbox[phase] = books.parking.begin(phase) + inbox[phase], []
+        _run_phase(books, table, items)
     phase_redeem.run_standing(books)
     phase_witness.run_change(books)
 
 
-def _run_phase(books: Books, table: HandlerTable, items: Iterator[Item]) -> None:
+def _run_phase(books: Books, table: HandlerTable, items: list[Item]) -> None:
+    """Handles `items` in order, each followed by what waited for it.
+
+    The list is used up: an event's leaf is let go of as soon as it was handled.
+    """
     parking = books.parking
     stack = parking.stack
-    for item in items:
-        _handle(books, table, item)
+    items.reverse()
+    while items:
+        item = items.pop()
+        decode, handler = table[item.kind]
+        try:
+            body = decode(item.body)
+        except msgspec.DecodeError:
+            books.void(item, "L2", "malformed")
+        else:
+            handler(books, item, body)
         while stack:
             woken = stack.pop()
             if not parking.waits_again(woken):
-                _handle(books, table, woken)
-
-
-def _handle(books: Books, table: HandlerTable, item: Item) -> None:
-    decode, handler = table[item.kind]
-    try:
-        body = decode(item.body)
-    except msgspec.DecodeError:
-        books.void(item, "L2", "malformed")
-    else:
-        handler(books, item, body)
+                items.append(woken)
+                break
 
 
 def _check_conservation(books: Books) -> None:
@@ -243,10 +246,12 @@ def _finish(books: Books, state: StateReader) -> Folded:
 def _with_digest(
     changes: Delta, previous: bytes
 ) -> tuple[tuple[tuple[bytes, bytes | None], ...], bytes]:
-    """The delta with the digest's own record in its place, and the digest over the rest."""
+    """The delta with the digest's own record in its place, and the digest over the rest.
+
+    `changes` ascend by key; no two have the same.
+    """
     digest = H("delta", previous, changes)
-    changes.append((state_records.DIGEST, encode(digest)))
-    changes.sort()
+    insort(changes, (state_records.DIGEST, encode(digest)))
     return tuple(changes), digest
 
 
@@ -255,9 +260,10 @@ def _set_digest(rules: state_records.Rules) -> bytes:
 
 
 def _journal(books: Books) -> journal.Journal:
+    effects, moved = books.effects, books.moved
     receipts = [
-        journal.ReceiptEntry(receipt_id, effects, books.moved.get(receipt_id, 0))
-        for receipt_id, effects in sorted(books.effects.items())
+        journal.ReceiptEntry(receipt_id, effects[receipt_id], moved.get(receipt_id, 0))
+        for receipt_id in sorted(effects)
     ]
     tables = books.tables
     voids = [

@@ -24,10 +24,10 @@ from openledger_node.credit.state_records import (
     Totals,
     epoch_key,
 )
-from openledger_node.ledger.encoding import encode
 
 R = TypeVar("R", bound=Record)
 Delta = list[tuple[bytes, bytes | None]]
+encode_into = msgspec.msgpack.Encoder().encode_into
 
 
 class Table(Generic[R]):
@@ -87,13 +87,19 @@ class Table(Generic[R]):
                 yield key, record
 
     def delta(self) -> Delta:
-        """The changes, ascending. A record made and removed within the epoch leaves none."""
+        """The changes, ascending. A record made and removed within the epoch leaves none.
+
+        Each record is encoded into one buffer and copied out: a value takes exactly its own bytes,
+        where the encoder's own results begin with room for more and are cut.
+        """
         prefix, live = self.prefix, self.live
         changes: Delta = []
+        buffer = bytearray()
         for key in sorted(self.changed):
             record = live[key]
             if record is not None:
-                changes.append((prefix + key, encode(record)))
+                encode_into(record, buffer)
+                changes.append((prefix + key, bytes(buffer)))
             elif self.read(prefix + key) is not None:
                 changes.append((prefix + key, None))
         return changes

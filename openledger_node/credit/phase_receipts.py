@@ -7,6 +7,11 @@
   fixed now.
 - R4 The ppm of a receipt's distinct contributions and the unattributed ppm sum to exactly
   1,000,000.
+
+Receipts are most of what a ledger folds, so what many of them share is found once an epoch and kept
+in the books: which contributions stand for a snapshot (`drawable`: no phase from here on registers
+or withdraws any), and what a fee divides into (`fee_splits`). A receipt is then judged by few
+whole-set comparisons; only one that fails them is gone through rule by rule, to name the fault.
 """
 
 from __future__ import annotations
@@ -14,28 +19,46 @@ from __future__ import annotations
 from typing import Final
 
 from openledger_node.credit.books import Books
-from openledger_node.credit.overlay import Table
 from openledger_node.credit.parking import Item
 from openledger_node.credit.phase_registrations import HandlerTable, handlers
-from openledger_node.credit.splits import fee_parts
-from openledger_node.credit.state_records import HELD, Contribution, Grant, Receipt
+from openledger_node.credit.splits import fee_parts, untied_fee_parts
+from openledger_node.credit.state_records import HELD, Grant, Receipt
 from openledger_node.ledger.kinds import MAX_SNAPSHOT_AGE_EPOCHS, PPM, UseReceipt
 
-_Fault = tuple[str, str] | None
+_Fault = tuple[str, str]
+"""The rule and the reason that make a receipt void."""
 
 
 def receipt(books: Books, item: Item, body: UseReceipt) -> None:
     """A use is recorded, and its fee held."""
     tables = books.tables
-    grant = tables.grants.get(body.grant) if body.grant is not None else None
-    fault = _form_fault(item, body) or _grant_fault(books, item, body, grant)
-    if fault is not None:
-        return books.void(item, *fault)
+    shares = dict(body.weights)
+    if (
+        sum(shares.values()) + body.unattributed_ppm != PPM
+        or len(shares) != len(body.weights)
+        or not 1 <= item.epoch - body.snapshot_epoch <= MAX_SNAPSHOT_AGE_EPOCHS
+        or (body.grant is None and body.fee_micro)
+    ):
+        return books.void(item, *_form_fault(item, body))
+    grant = None
+    if body.grant is not None:
+        grant = tables.grants.live.get(body.grant) or tables.grants.get(body.grant)
+        if (
+            grant is None
+            or grant.provider != item.account
+            or grant.epoch >= item.epoch
+            or (grant.expiry_epoch is not None and books.epoch > grant.expiry_epoch)
+            or body.fee_micro > grant.remaining
+        ):
+            return books.void(item, *_grant_fault(books, item, grant))
     if tables.models.get(body.model) is None:
         return books.unresolved(item, body.model, "C6")
     if body.agent is not None and tables.agents.get(body.agent) is None:
         return books.unresolved(item, body.agent, "C6")
-    if not _weights_stand(books, item, body, tables.contributions):
+    drawable = books.drawable.get(body.snapshot_epoch)
+    if drawable is None:
+        drawable = books.drawable[body.snapshot_epoch] = set()
+    if not (shares.keys() <= drawable or _weights_stand(books, item, body, drawable)):
         return None
     _hold(books, item, body, grant)
     if item.event_id in books.waiting:
@@ -44,26 +67,18 @@ def receipt(books: Books, item: Item, body: UseReceipt) -> None:
 
 
 def _form_fault(item: Item, body: UseReceipt) -> _Fault:
-    """What is wrong with a receipt by itself."""
-    weights = body.weights
-    total_ppm = body.unattributed_ppm
-    for _, ppm in weights:
-        total_ppm += ppm
-    if total_ppm != PPM:
+    """What is wrong with a receipt that does not stand by itself."""
+    if sum(ppm for _, ppm in body.weights) + body.unattributed_ppm != PPM:
         return "R4", "sum"
-    if len(dict(weights)) != len(weights):
+    if len(dict(body.weights)) != len(body.weights):
         return "R4", "duplicate"
     if not 1 <= item.epoch - body.snapshot_epoch <= MAX_SNAPSHOT_AGE_EPOCHS:
         return "C3", "snapshot"
-    if body.grant is None and body.fee_micro:
-        return "C3", "no_grant"
-    return None
+    return "C3", "no_grant"
 
 
-def _grant_fault(books: Books, item: Item, body: UseReceipt, grant: Grant | None) -> _Fault:
+def _grant_fault(books: Books, item: Item, grant: Grant | None) -> _Fault:
     """Why a receipt may not draw its fee on the grant it names."""
-    if body.grant is None:
-        return None
     if grant is None:
         return "C3", "unknown_grant"
     if grant.provider != item.account:
@@ -72,20 +87,18 @@ def _grant_fault(books: Books, item: Item, body: UseReceipt, grant: Grant | None
         return "C3", "grant_not_final"
     if grant.expiry_epoch is not None and books.epoch > grant.expiry_epoch:
         return "C3", "grant_expired"
-    if body.fee_micro > grant.remaining:
-        return "C3", "grant_spent"
-    return None
+    return "C3", "grant_spent"
 
 
-def _weights_stand(
-    books: Books, item: Item, body: UseReceipt, contributions: Table[Contribution]
-) -> bool:
-    """Whether all contributions named could be drawn on at the snapshot; else parks or voids
-    `item`.
+def _weights_stand(books: Books, item: Item, body: UseReceipt, drawable: set[bytes]) -> bool:
+    """Whether all contributions named could be drawn on at the snapshot, which `drawable` then
+    notes; else parks or voids `item`.
     """
-    snapshot, live = body.snapshot_epoch, contributions.live
+    snapshot = body.snapshot_epoch
     for contribution_id, _ in body.weights:
-        contribution = live.get(contribution_id) or contributions.get(contribution_id)
+        if contribution_id in drawable:
+            continue
+        contribution = books.tables.contributions.get(contribution_id)
         if contribution is None:
             books.unresolved(item, contribution_id, "C7")
             return False
@@ -96,6 +109,7 @@ def _weights_stand(
         if withdrawn is not None and withdrawn <= snapshot:
             books.void(item, "C3", "withdrawn")
             return False
+        drawable.add(contribution_id)
     return True
 
 
@@ -105,13 +119,14 @@ def _hold(books: Books, item: Item, body: UseReceipt, grant: Grant | None) -> No
     payer = None
     network = data = model_part = agent_part = 0
     if grant is not None and body.grant is not None:
-        payer = grant.payer
-        grant.remaining -= body.fee_micro
+        payer, fee = grant.payer, body.fee_micro
+        grant.remaining -= fee
         tables.grants.changed[body.grant] = None
-        if body.fee_micro:
-            network, data, model_part, agent_part = fee_parts(
-                event_id, body.fee_micro, books.params, body.agent is not None
-            )
+        if fee:
+            has_agent = body.agent is not None
+            network, data, model_part, agent_part = books.fee_splits.get(
+                (fee, has_agent)
+            ) or _fee_split(books, event_id, fee, has_agent)
     matures = books.epoch + books.params.maturity_epochs
     record = Receipt(
         payer,
@@ -139,6 +154,17 @@ def _hold(books: Books, item: Item, body: UseReceipt, grant: Grant | None) -> No
     tables.receipts.put(event_id, record)
     books.receipts_made += 1
     books.maturing(matures).append(event_id)
+
+
+def _fee_split(
+    books: Books, receipt_id: bytes, fee: int, has_agent: bool
+) -> tuple[int, int, int, int]:
+    """C5 and C6 of a fee not met before in this epoch, or of one whose parts need a tie broken."""
+    parts = untied_fee_parts(fee, books.params, has_agent)
+    if parts is None:
+        return fee_parts(receipt_id, fee, books.params, has_agent)
+    books.fee_splits[fee, has_agent] = parts
+    return parts
 
 
 HANDLERS: Final[HandlerTable] = handlers(("use.receipt", receipt))

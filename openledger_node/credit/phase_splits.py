@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from openledger_node.credit import journal
 from openledger_node.credit.books import Books
 from openledger_node.credit.overlay import Table, Tables
@@ -29,7 +31,6 @@ from openledger_node.credit.state_records import (
     Amount,
     Contribution,
     Model,
-    Purse,
     Receipt,
     Shares,
     epoch_key,
@@ -46,10 +47,7 @@ def run_splits(books: Books) -> None:
         for ids in (agenda.maturing, agenda.disputes, agenda.holds):
             candidates.update(dict.fromkeys(ids))
         books.tables.agendas.remove(key)
-    for receipt_id in candidates:
-        receipt = books.tables.receipts.get(receipt_id)
-        if receipt is not None and receipt.status == HELD:
-            _settle(books, receipt_id, receipt, sums)
+    _mature_all(books, _maturing(books, candidates), sums)
     model_sums = _pay_released(books)
     _divide(books, books.tables.contributions, sums, True)
     _divide(books, books.tables.models, model_sums, False)
@@ -60,24 +58,36 @@ def run_splits(books: Books) -> None:
         books.void(item, "PARK", "lapsed")
 
 
-def _settle(books: Books, receipt_id: bytes, receipt: Receipt, sums: dict[bytes, int]) -> None:
-    """Ends a challenge or dispute whose time is over, and matures the receipt if nothing else holds
-    it.
-    """
+def _maturing(books: Books, candidates: Iterable[bytes]) -> Iterator[tuple[bytes, Receipt]]:
+    """Those of the receipts named that mature now; what else is due of them is done on the way."""
+    epoch, receipts = books.epoch, books.tables.receipts
+    live = receipts.live
+    for receipt_id in candidates:
+        receipt = live.get(receipt_id) or receipts.get(receipt_id)
+        if receipt is None or receipt.status != HELD:
+            continue
+        held = receipt.held_until is not None or receipt.disputed_until is not None
+        if held and not _free(books, receipt_id, receipt):
+            continue
+        if receipt.matures <= epoch:
+            yield receipt_id, receipt
+
+
+def _free(books: Books, receipt_id: bytes, receipt: Receipt) -> bool:
+    """Ends a challenge or dispute whose time is over; whether nothing holds the receipt then."""
     epoch = books.epoch
     if receipt.held_until is not None:
         if receipt.held_until > epoch:
-            return
+            return False
         receipt.held_until = None
         books.tables.receipts.touch(receipt_id)
         if receipt.confirmed:
             take_effect(books, receipt_id, receipt)
-    if receipt.disputed_until is not None:
-        if receipt.disputed_until <= epoch:
-            _pool(books, receipt_id, receipt)
-        return
-    if receipt.matures <= epoch:
-        _mature(books, receipt_id, receipt, sums)
+    if receipt.disputed_until is None:
+        return True
+    if receipt.disputed_until <= epoch:
+        _pool(books, receipt_id, receipt)
+    return False
 
 
 def _pool(books: Books, receipt_id: bytes, receipt: Receipt) -> None:
@@ -91,45 +101,67 @@ def _pool(books: Books, receipt_id: bytes, receipt: Receipt) -> None:
         books.note(receipt_id, journal.POOLED, amount)
 
 
-def _mature(books: Books, receipt_id: bytes, receipt: Receipt, sums: dict[bytes, int]) -> None:
-    """Network fee and data part leave the payer's locked money, and what no confirm released."""
-    receipt.status = MATURED
-    books.tables.receipts.changed[receipt_id] = None
-    released, receipt.released = receipt.released, 1
-    if receipt.payer is None:
-        return
-    purse = books.tables.purses.known(receipt.payer)
-    network, data, effects = receipt.network, receipt.data, books.effects
-    if not released and (parts_released := receipt.model_part + receipt.agent_part):
-        purse.locked -= parts_released
-        books.released.append(receipt)
-        effects[receipt_id] = effects.get(receipt_id, 0) | journal.RELEASED
-    if network + data:
-        purse.locked -= network + data
-        books.totals.pool += network
-        effects[receipt_id] = effects.get(receipt_id, 0) | journal.SETTLED
-        if data:
-            _pay_data(books, receipt_id, receipt, purse, sums)
-
-
-def _pay_data(
-    books: Books, receipt_id: bytes, receipt: Receipt, purse: Purse, sums: dict[bytes, int]
+def _mature_all(
+    books: Books, maturing: Iterable[tuple[bytes, Receipt]], sums: dict[bytes, int]
 ) -> None:
-    """C7: the data part, to contributions and to the payer."""
-    data = receipt.data
-    weights = receipt.weights
-    parts = data_parts(receipt_id, data, weights, receipt.unattributed)
-    unattributed = parts.pop()
-    for (contribution_id, _), part in zip(weights, parts, strict=True):
+    """Network fee and data part leave the payer's locked money, and what no confirm released.
+
+    Purses and the pool are written once, when all is summed up; `sums` gets what C7 gives to each
+    contribution.
+    """
+    changed, effects = books.tables.receipts.changed, books.effects
+    unlocked: dict[bytes, int] = {}
+    refunds: dict[bytes, int] = {}
+    pool = 0
+    declares = books.params.unattributed == "trained_on"
+    for receipt_id, receipt in maturing:
+        receipt.status = MATURED
+        changed[receipt_id] = None
+        released, receipt.released = receipt.released, 1
+        payer = receipt.payer
+        if payer is None:
+            continue
+        effect, data = 0, receipt.data
+        leaves = receipt.network + data
+        if leaves:
+            effect = journal.SETTLED
+            pool += receipt.network
+        if not released and (due := receipt.model_part + receipt.agent_part):
+            leaves += due
+            books.released.append(receipt)
+            effect |= journal.RELEASED
+        unlocked[payer] = unlocked.get(payer, 0) + leaves
+        if effect:
+            effects[receipt_id] = effects.get(receipt_id, 0) | effect
+        if data:
+            weights = receipt.weights
+            parts = data_parts(receipt_id, data, weights, receipt.unattributed)
+            rest = parts.pop()
+            for (contribution_id, _), part in zip(weights, parts, strict=True):
+                sums[contribution_id] = sums.get(contribution_id, 0) + part
+            if rest and declares:
+                rest = _pay_declared(books, receipt_id, receipt.model, rest, sums)
+            if rest:
+                refunds[payer] = refunds.get(payer, 0) + rest
+    books.totals.pool += pool
+    for payer, amount in unlocked.items():
+        books.tables.purses.known(payer).locked -= amount
+    for payer, amount in refunds.items():
+        purse = books.tables.purses.known(payer)
+        purse.balance += amount
+        purse.refunds += amount
+
+
+def _pay_declared(
+    books: Books, receipt_id: bytes, model_id: bytes, amount: int, sums: dict[bytes, int]
+) -> int:
+    """C7 under `trained_on`: the unattributed part to what the model declares; returns what is
+    refunded.
+    """
+    paid, refund = declared_parts(receipt_id, amount, _declared(books, model_id))
+    for contribution_id, part in paid.items():
         sums[contribution_id] = sums.get(contribution_id, 0) + part
-    if unattributed and books.params.unattributed == "trained_on":
-        paid, unattributed = declared_parts(
-            receipt_id, unattributed, _declared(books, receipt.model)
-        )
-        for contribution_id, part in paid.items():
-            sums[contribution_id] = sums.get(contribution_id, 0) + part
-    purse.balance += unattributed
-    purse.refunds += unattributed
+    return refund
 
 
 def _declared(books: Books, model_id: bytes) -> list[tuple[bytes, int, Shares | None]]:
@@ -163,15 +195,20 @@ def declared_weights(tables: Tables, model_id: bytes) -> list[tuple[bytes, int, 
 def _pay_released(books: Books) -> dict[bytes, int]:
     """Pays agent parts to operators; returns what was released to each model."""
     sums: dict[bytes, int] = {}
-    agents, purses = books.tables.agents, books.tables.purses
+    agent_sums: dict[bytes, int] = {}
     for receipt in books.released:
-        if receipt.model_part:
-            sums[receipt.model] = sums.get(receipt.model, 0) + receipt.model_part
-        agent = agents.get(receipt.agent) if receipt.agent is not None else None
-        if agent is not None and receipt.agent_part:
-            purse = purses.known(agent.operator)
-            purse.balance += receipt.agent_part
-            purse.earned_agent += receipt.agent_part
+        part, model = receipt.model_part, receipt.model
+        if part:
+            sums[model] = sums.get(model, 0) + part
+        agent = receipt.agent
+        if agent is not None:
+            agent_sums[agent] = agent_sums.get(agent, 0) + receipt.agent_part
+    agents, purses = books.tables.agents, books.tables.purses
+    for agent_id, part in agent_sums.items():
+        if part:
+            purse = purses.known(agents.known(agent_id).operator)
+            purse.balance += part
+            purse.earned_agent += part
     return sums
 
 
@@ -181,39 +218,38 @@ def _divide(
     sums: dict[bytes, int],
     as_data: bool,
 ) -> None:
-    """C8 and C10 over all artefacts of one type."""
-    _pass_on_floors(table, sums)
-    live = table.live
+    """C8 and C10 over all artefacts of one type.
+
+    What goes to an artefact without named creators is its account's, whole, however it is split up
+    on the way; so only where creators share are floors and own part brought together first.
+    """
     earned: dict[bytes, int] = {}
-    for artefact_id, due in sums.items():
-        artefact = live.get(artefact_id) or table.known(artefact_id)
-        if not artefact.creators:
-            account = artefact.account
-            earned[account] = earned.get(account, 0) + due
-            continue
-        parts = creator_parts(due, artefact.creators, books.cut_id)
+    shared: dict[bytes, int] = {}
+    passed_on: dict[bytes, int] = {}
+    live = table.live
+    for due in (sums, passed_on):
+        for artefact_id, amount in due.items():
+            artefact = live.get(artefact_id) or table.known(artefact_id)
+            own = amount
+            if artefact.floors and due is sums:
+                takes, own = floor_parts(amount, artefact.floors)
+                for ancestor, part in takes:
+                    passed_on[ancestor] = passed_on.get(ancestor, 0) + part
+            if artefact.creators:
+                shared[artefact_id] = shared.get(artefact_id, 0) + own
+            else:
+                account = artefact.account
+                earned[account] = earned.get(account, 0) + own
+    for artefact_id, amount in shared.items():
+        artefact = table.known(artefact_id)
+        parts = creator_parts(amount, artefact.creators, books.cut_id)
         for (account, part), accepted in zip(parts, artefact.accepted, strict=True):
             if accepted is not None:
                 earned[account] = earned.get(account, 0) + part
             elif part:
                 _accrue(books, artefact_id + account, part)
-    for account, due in earned.items():
-        _earn(books, account, due, as_data)
-
-
-def _pass_on_floors(table: Table[Contribution] | Table[Model], sums: dict[bytes, int]) -> None:
-    """C8: moves what each artefact's ancestors take from its sum to theirs."""
-    changes: dict[bytes, int] = {}
-    live = table.live
-    for artefact_id, released in sums.items():
-        floors = (live.get(artefact_id) or table.known(artefact_id)).floors
-        if floors:
-            takes, rest = floor_parts(released, floors)
-            changes[artefact_id] = changes.get(artefact_id, 0) + rest - released
-            for ancestor, part in takes:
-                changes[ancestor] = changes.get(ancestor, 0) + part
-    for artefact_id, change in changes.items():
-        sums[artefact_id] = sums.get(artefact_id, 0) + change
+    for account, amount in earned.items():
+        _earn(books, account, amount, as_data)
 
 
 def _earn(books: Books, account: bytes, amount: int, as_data: bool) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from openledger_node.credit.apportion import apportion
+from openledger_node.credit.apportion import apportion, untied_parts
 from openledger_node.credit.state_records import Shares
 from openledger_node.ledger.genesis import BASIS_POINTS, Params
 
@@ -23,22 +23,35 @@ def fee_parts(
     receipt_id: bytes, fee: int, params: Params, has_agent: bool
 ) -> tuple[int, int, int, int]:
     """(network, data, model, agent) of a fee (C5, C6). Without an agent its part is the model's."""
-    network = fee * params.network_fee_bp // BASIS_POINTS
-    data_bp, model_bp, agent_bp = params.role_bp
-    if not has_agent:
-        roles = [(b"data", data_bp), (b"model", model_bp + agent_bp)]
-        data, model = apportion(fee - network, roles, receipt_id)
-        return network, data, model, 0
-    roles = [(b"data", data_bp), (b"model", model_bp), (b"agent", agent_bp)]
+    network, roles = _roles(fee, params, has_agent)
     data, model, agent = apportion(fee - network, roles, receipt_id)
     return network, data, model, agent
+
+
+def untied_fee_parts(fee: int, params: Params, has_agent: bool) -> tuple[int, int, int, int] | None:
+    """`fee_parts` where they are the same for every receipt; None where its id breaks a tie."""
+    network, roles = _roles(fee, params, has_agent)
+    parts = untied_parts(fee - network, roles)
+    return None if parts is None else (network, parts[0], parts[1], parts[2])
+
+
+def _roles(fee: int, params: Params, has_agent: bool) -> tuple[int, list[tuple[bytes, int]]]:
+    """(network fee, the weights of the rest). A weight of 0 takes no part in any tie."""
+    data_bp, model_bp, agent_bp = params.role_bp
+    if not has_agent:
+        model_bp, agent_bp = model_bp + agent_bp, 0
+    roles = [(b"data", data_bp), (b"model", model_bp), (b"agent", agent_bp)]
+    return fee * params.network_fee_bp // BASIS_POINTS, roles
 
 
 def data_parts(receipt_id: bytes, data: int, weights: Shares, unattributed: int) -> list[int]:
     """The data part over a receipt's contributions, in their order; the last is the unattributed
     one (C7).
     """
-    return apportion(data, [*weights, (UNATTRIBUTED_KEY, unattributed)], receipt_id)
+    parts = untied_parts(data, weights, unattributed)
+    if parts is None:
+        return apportion(data, (*weights, (UNATTRIBUTED_KEY, unattributed)), receipt_id)
+    return parts
 
 
 def declared_parts(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openledger_node.credit.apportion import apportion
+from openledger_node.credit.apportion import apportion, untied_parts
 
 keys = st.binary(min_size=1, max_size=32)
 weighted = st.dictionaries(keys, st.integers(0, 2**40), min_size=1, max_size=12).map(
@@ -93,3 +93,37 @@ def test_ties_go_to_the_least_hash_of_salt_and_key() -> None:
 def test_with_no_weight_nothing_is_paid() -> None:
     assert apportion(10, [(b"a", 0), (b"b", 0)], b"") == [0, 0]
     assert apportion(10, [], b"") == []
+
+
+@pytest.mark.rule("C13")
+@given(totals, weighted, st.integers(0, 2**40))
+def test_parts_found_without_keys_are_those_of_every_salt(
+    total: int, weights: list[tuple[bytes, int]], others: int
+) -> None:
+    parts = untied_parts(total, weights, others)
+    all_weights = [*weights, (b"the key of the others, longer than any", others)]
+    by_salt = [oracle(total, all_weights, bytes([salt])) for salt in range(4)]
+    if parts is None:
+        rests = [total * weight % _whole(all_weights) for _, weight in all_weights]
+        assert len(set(rests)) < len(rests)
+    else:
+        for found in by_salt:
+            assert parts == [found[key] for key, _ in all_weights]
+
+
+def _whole(weights: list[tuple[bytes, int]]) -> int:
+    return sum(weight for _, weight in weights)
+
+
+@pytest.mark.rule("C13")
+@pytest.mark.parametrize(
+    ("total", "weights", "others"),
+    [(1, (1, 1), 0), (2, (1, 1, 1), 0), (2, (4, 4, 4), 4), (5, (3, 3, 3), 1)],
+)
+def test_no_parts_are_found_without_keys_where_equal_remainders_compete(
+    total: int, weights: tuple[int, ...], others: int
+) -> None:
+    keyed = [(bytes([index]), weight) for index, weight in enumerate(weights)]
+    assert untied_parts(total, keyed, others) is None
+    found = {tuple(apportion(total, [*keyed, (b"\xff", others)], bytes([s]))) for s in range(64)}
+    assert len(found) > 1
