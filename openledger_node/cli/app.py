@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from openledger_node.node.core import Progress
     from openledger_node.node.results import Initialised, Restored, Verified
 
-FOLLOW_SECONDS: Final = 0.5
+FOLLOW_SECONDS: Final = 0.05
 """How long `log --follow` waits between looks."""
 Result = TypeVar("Result")
 

@@ -46,6 +46,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "limits.output_bytes": Setting(4 * 2**20, 1, 64 * 2**20, "bytes"),
     "node.listen": Setting("0.0.0.0:4767"),
     "node.peers": Setting(()),
+    "node.announce": Setting(()),
     "node.allow": Setting(()),
     "node.max_links": Setting(64, 1, 4096, "links"),
     "node.links_per_address": Setting(8, 1, 4096, "links"),
@@ -78,6 +79,7 @@ class Config:
     output_bytes: int
     node_listen: str
     node_peers: tuple[str, ...]
+    node_announce: tuple[str, ...]
     node_allow: tuple[str, ...]
     node_max_links: int
     node_links_per_address: int

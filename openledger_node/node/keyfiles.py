@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from openledger_node.ledger.errors import BadInput, StoreUnavailable, UsageError
-from openledger_node.ledger.keys import SigningKey
+from openledger_node.ledger.keys import PublicKey, SigningKey
 
 MAX_KEY_FILE_BYTES: Final = 4096
 MAX_PASSPHRASE_BYTES: Final = 1024
@@ -170,6 +170,15 @@ def save_key(folder: Path, role: str, key: SigningKey, passphrase: bytes | None)
     path = folder / f"{role}.key"
     write_private(path, json.dumps(key_document(role, key, passphrase), indent=1) + "\n")
     return path
+
+
+def public_key(folder: Path, role: str) -> bytes:
+    """The public half of a stored key: no passphrase is needed. BadInput when there is none."""
+    document = read_json(folder / f"{role}.key", f"the {role} key file")
+    try:
+        return PublicKey.parse(bytes.fromhex(document["public"])).raw
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise BadInput(f"the {role} key file is malformed") from None
 
 
 def load_key(folder: Path, role: str, passphrase: bytes | None) -> SigningKey:

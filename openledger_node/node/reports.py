@@ -22,8 +22,9 @@ from openledger_node.ledger.errors import StoreDamaged, UsageError
 from openledger_node.ledger.events import event_ids
 from openledger_node.ledger.genesis import faults_tolerated, quorum
 from openledger_node.ledger.names import account_short
-from openledger_node.node import results
+from openledger_node.node import keyfiles, results
 from openledger_node.node.core import NodeCore
+from openledger_node.node.daemon.report import read_report
 from openledger_node.node.epochs import settled
 from openledger_node.node.finality import make_final
 from openledger_node.node.lookup import find_account, find_id
@@ -38,7 +39,8 @@ MAX_LOG_EVENTS: Final = 100_000
 
 
 def status(core: NodeCore) -> results.Status:
-    """One screen: who, ledger, logs, events, epoch, pending, disk."""
+    """One screen: who, ledger, logs, events, epoch, pending, the daemon and its peers, disk."""
+    daemon = read_report(core.home)
     with core.store.read() as snapshot:
         logs = list(snapshot.logs())
         _, pending_events = pending_marks(snapshot)
@@ -62,7 +64,11 @@ def status(core: NodeCore) -> results.Status:
             epoch=snapshot.last_epoch(),
             pending_events=pending_events,
             parked_events=sum(1 for _ in views.all_parked(state)),
-            peers=(),
+            peers=tuple(sorted({link["node_id"] for link in daemon["links"]})) if daemon else (),
+            node_id=_node_id(core),
+            daemon=daemon is not None,
+            listening=tuple(daemon["listening"]) if daemon else (),
+            failure=daemon["failure"] if daemon else "",
             disk_bytes=disk.total_bytes,
             payload_bytes=disk.payload_bytes,
             balance_micro=account.balance_micro if account else 0,
@@ -71,6 +77,14 @@ def status(core: NodeCore) -> results.Status:
             identity="original" if core.store.is_original() else "copied",
             alarms=tuple(snapshot.alarms()),
         )
+
+
+def _node_id(core: NodeCore) -> str:
+    """This node's id on links; empty in a home without its keys."""
+    folder = core.home / "keys"
+    if not (folder / "transport.key").exists():
+        return ""
+    return keyfiles.public_key(folder, "transport").hex()
 
 
 def ledger_show(core: NodeCore) -> results.LedgerShown:
@@ -352,7 +366,13 @@ def follow(
     with core.store.read() as snapshot:
         account = find_account(snapshot, text) if text else None
         seen = {held.log_id: held.head.size if held.head else 0 for held in snapshot.logs()}
+    change = -1
     while True:
+        now = core.store.last_change()
+        if now == change:
+            wait()
+            continue
+        change = now
         fresh = []
         with core.store.read() as snapshot:
             for held in snapshot.logs():
@@ -369,4 +389,3 @@ def follow(
                         found = Located(held, start + index, ids[index], event)
                         fresh.append(shown(snapshot, snapshot.state, found))
         yield from fresh
-        wait()

@@ -106,6 +106,10 @@ class Status:
     pending_events: int
     parked_events: int
     peers: tuple[str, ...]
+    node_id: str
+    daemon: bool
+    listening: tuple[str, ...]
+    failure: str
     disk_bytes: int
     payload_bytes: int
     balance_micro: int

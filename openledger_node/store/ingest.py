@@ -254,11 +254,12 @@ class Ingestion:
             return
         with self._store.environment.writing(self._waiting_bytes) as txn:
             self._hold_record(txn)
-            for sealed in self._waiting:
-                logs.put_sealed(
-                    txn, self._number, sealed.first_segment, sealed.leaves, sealed.roots
-                )
+            self._put_waiting(txn)
         self._waiting, self._waiting_bytes = [], 0
+
+    def _put_waiting(self, txn: Txn) -> None:
+        for sealed in self._waiting:
+            logs.put_sealed(txn, self._number, sealed.first_segment, sealed.leaves, sealed.roots)
 
     def _hold_record(self, txn: Txn) -> LogRecord:
         now = logs.read_record(txn, self._number)
@@ -271,10 +272,10 @@ class Ingestion:
     def finish(self) -> Ingested:
         """Makes the log visible. BadInput and PrefixMismatch as `Intake.finish`."""
         tail = self._intake.finish()
-        self._stage()
-        size_bytes = sum(map(len, tail.leaves))
+        size_bytes = self._waiting_bytes + sum(map(len, tail.leaves))
         with self._store.environment.writing(size_bytes) as txn:
             record = self._hold_record(txn)
+            self._put_waiting(txn)
             for seq in range(self._start, min(self._record.size, tail.first)):
                 txn.delete("tail", logs.tail_key(self._number, seq))
             keyed = [

@@ -345,6 +345,23 @@ class Snapshot:
             )
         return data
 
+    def payload_account(self, commit: bytes) -> bytes | None:
+        """The account that a held payload is bound to, by its first bytes, which nothing checks.
+
+        None when it is not held or is damaged there: `payload` says so.
+        """
+        record = self._payload_record(commit)
+        if record is None or record.place == ERASED:
+            return None
+        if record.place == IN_STORE:
+            head = self._txn.get("blobs", commit)
+        else:
+            head = _read_file(payload_path(self._home, commit), CONTAINER_HEAD_BYTES)
+        try:
+            return None if head is None else container_account(head)
+        except BadInput:
+            return None
+
     def payloads(self) -> Iterator[tuple[bytes, PayloadRecord]]:
         for commit, stored in self._txn.scan("payloads"):
             yield commit, _payload_decoder.decode(stored)
@@ -391,9 +408,11 @@ def payload_path(home: Path, commit: bytes) -> Path:
     return home / "payloads" / name[:2] / name
 
 
-def _read_file(path: Path) -> bytes | None:
+def _read_file(path: Path, limit_bytes: int = -1) -> bytes | None:
+    """The file from its beginning, whole when no limit is given; None when there is none."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(limit_bytes)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -26,8 +26,7 @@ from scripts.benchmarks.ledger import report, say
 from scripts.benchmarks.machine import Others, this_machine
 
 LOGS: Final = 100
-BODY_BYTES: Final = 215
-"""Makes leaves of about 250 bytes."""
+TIME_MS: Final = 1_700_000_000_000
 MISSING: Final = 1_000
 LIVE_EVENTS: Final = 100
 CHUNK: Final = 4_096
@@ -60,12 +59,23 @@ def add_log(
 
     leaves = [encode_event(0, "log.open", 0, genesis)]
     leaves += [
-        encode_event(seq, "bench.note", 0, [number, seq, os.urandom(BODY_BYTES)])
+        encode_event(seq, "data.contribute", TIME_MS, contribution(number, seq), bytes(32), seq)
         for seq in range(1, size)
     ]
     head = sign_head(key, genesis, size, root_of_hashes(leaf_hashes(leaves))).signed
     chunks: Iterator[list[bytes]] = (leaves[i : i + CHUNK] for i in range(0, size, CHUNK))
     ingest(store, genesis, head, chunks)
+
+
+def contribution(number: int, seq: int) -> Any:
+    """A contribution of usual size: the kind that a ledger has most of."""
+    from openledger_node.ledger.kinds import DataContribute
+
+    title = f"Document {seq} of collection {number}, as its author gave it to the co-operative"
+    creator = os.urandom(32), 1
+    return DataContribute(
+        os.urandom(32), title, "CC-BY-4.0", "text/markdown", 1, 1, seq * 97, seq, (creator,), ()
+    )
 
 
 class Program:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from openledger_node.cli.app import App
 from openledger_node.cli.main import run
-from openledger_node.node import results
+from openledger_node.node import results, results_network
 
 HEX: Final = "5f2c81d0a7b3" + "0" * 52
 AMOUNT_MICRO: Final = 12_500_000
@@ -26,6 +26,11 @@ ANSWERS: Final[dict[str, type]] = {
     "restore": results.Restored,
     "verify_file": results.Verified,
     "status": results.Status,
+    "peer_list": results_network.Peers,
+    "peer_add": results_network.Peer,
+    "peer_remove": results_network.Peer,
+    "peer_ban": results_network.Peer,
+    "sync": results_network.Synced,
     "ledger_show": results.LedgerShown,
     "ledger_export": results.FileWritten,
     "account_show": results.Account,
@@ -95,6 +100,8 @@ def sample(kind: Any, name: str = "", depth: int = 0) -> Any:
         return True
     if kind is int:
         return AMOUNT_MICRO if name.endswith("_micro") else 3
+    if kind is float:
+        return 0.25
     hexed = name.endswith(("_id", "_root", "_digest", "_commit")) or name in ("to", "device")
     return HEX if hexed else f"a {name}"
 

@@ -28,6 +28,12 @@ CALLS: Final[list[tuple[str, str, tuple[Any, ...], dict[str, Any]]]] = [
         (P("h"),),
         {"name": None, "genesis_file": P("g.json"), "params_file": None, "ledger_name": None},
     ),
+    ("peer list", "peer_list", (), {}),
+    (f"peer add {HEX}@node.example.org:4767", "peer_add", (f"{HEX}@node.example.org:4767",), {}),
+    (f"peer remove {ID}", "peer_remove", (ID,), {}),
+    (f"peer ban {ID} --hours 3", "peer_ban", (ID,), {"hours": 3}),
+    (f"sync {ID}", "sync", (ID,), {}),
+    ("sync", "sync", (None,), {}),
     ("ledger show", "ledger_show", (), {}),
     ("ledger export g.json", "ledger_export", (P("g.json"),), {}),
     ("account show", "account_show", (None,), {}),
@@ -225,7 +231,7 @@ def test_the_table_of_calls_covers_every_function_that_has_an_answer() -> None:
 def test_the_table_of_calls_covers_every_command() -> None:
     names = {name for part in COMMANDS.values() for name in part}
     words = {word for line, *_ in [*CALLS, *REFUSING] for word in line.split()}
-    assert names - words - {"demo"} == {"help", "completion"}
+    assert names - words - {"demo", "node"} == {"help", "completion"}
 
 
 @pytest.mark.parametrize("place", ["before", "after"])

@@ -206,7 +206,7 @@ def answers(home: Home) -> dict[str, Callable[[], Any]]:
     }
 
 
-EMPTY = ("segments", "spine", "ids", "forks", "facts")
+EMPTY = ("segments", "spine", "ids", "forks", "facts", "branches")
 """Databases of which this small home has no value."""
 FILLED = [name for name in DATABASES if name not in (*EMPTY, "meta")]
 

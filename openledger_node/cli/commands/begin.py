@@ -96,13 +96,23 @@ def _show_status(result: Status) -> None:
             ("events", f"{result.events:,} in {text.counted(result.logs, 'log')}"),
             ("epoch", f"{result.epoch:,}, " + ", ".join(waiting)),
             ("balance", text.credits_text(result.balance_micro) + locked),
-            ("peers", ", ".join(result.peers)),
+            ("node", result.node_id),
+            ("daemon", _daemon(result)),
             ("disk", text.bytes_text(result.disk_bytes) + payloads),
             ("state", text.short(result.state_digest)),
         ]
     )
     for alarm in result.alarms:
         text.say(f"alarm: {alarm}")
+    if result.failure:
+        text.say(f"the daemon cannot follow the ledger: {text.one_line(result.failure)}")
+
+
+def _daemon(result: Status) -> str:
+    if not result.daemon:
+        return "not running"
+    links = text.counted(len(result.peers), "peer") if result.peers else "no peer"
+    return f"listens at {', '.join(result.listening)}, linked to {links}"
 
 
 @click.group(cls=LazyGroup)

@@ -15,6 +15,7 @@ signal ends it at once.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -30,10 +31,12 @@ from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.heads import Mark
 from openledger_node.net.address import Endpoint, PeerAddress, parse_node_id
 from openledger_node.net.dialler import Dialler
+from openledger_node.net.discovery import FOUND_VALID_MS, LanDiscovery
 from openledger_node.net.link import Link
 from openledger_node.net.listener import Listener, ListenLimits
+from openledger_node.net.peer import Source
 from openledger_node.net.policy import Gate
-from openledger_node.net.records import read_records
+from openledger_node.net.records import MAX_RECORDS, read_records, sign_record
 from openledger_node.net.table import LinkTable
 from openledger_node.net.tls import TlsContext
 from openledger_node.node import forking, peers
@@ -41,7 +44,7 @@ from openledger_node.node.core import NodeCore
 from openledger_node.node.daemon.following import Follower
 from openledger_node.node.daemon.logs import daemon_log
 from openledger_node.node.daemon.metrics import serve_metrics
-from openledger_node.node.daemon.report import keep_report, sole_daemon
+from openledger_node.node.daemon.report import REPORT_S, sole_daemon, write_report
 from openledger_node.node.daemon.watching import Watcher
 from openledger_node.node.replication.engine import Hub
 from openledger_node.node.replication.home import hub_of
@@ -99,7 +102,7 @@ class Daemon:
                     nursery.start_soon(self.follower.run)
                     nursery.start_soon(self._watcher().run)
                     nursery.start_soon(self._keep_book)
-                    nursery.start_soon(keep_report, self._core.home, self.describe)
+                    nursery.start_soon(self._keep_report)
                     self._log.info("daemon_began", listening=self.listening.endpoints)
                     ready(self)
             finally:
@@ -125,10 +128,21 @@ class Daemon:
             log=self._log,
         )
         nursery.start_soon(self._dialler.run)
+        if config.node_lan:
+            nursery.start_soon(self._discovery(bound).run)
         if config.node_metrics:
             self.listening.metrics_port = await nursery.start(
                 partial(serve_metrics, config.node_metrics, self.figures)
             )
+
+    def _discovery(self, bound: Sequence[Endpoint]) -> LanDiscovery:
+        def found(address: PeerAddress) -> None:
+            self._book.add(address, Source.LAN, self._core.clock_ms() + FOUND_VALID_MS)
+            self._dialler.wake()
+
+        return LanDiscovery(
+            self.links.own_id, self._core.ledger_id, bound[0].port, found, log=self._log
+        )
 
     async def _stop_on_signal(self, scope: trio.CancelScope) -> None:
         wanted = [signal.SIGINT, signal.SIGTERM]
@@ -161,6 +175,16 @@ class Daemon:
             self._stored.save()
             change = self._core.store.last_change()
 
+    async def _keep_report(self) -> None:
+        """Replaces the report in the home whenever it changed."""
+        written = ""
+        while True:
+            text = json.dumps(self.describe(), sort_keys=True)
+            if text != written:
+                write_report(self._core.home, text)
+                written = text
+            await trio.sleep(REPORT_S)
+
     # Links.
 
     async def _serve(self, link: Link) -> None:
@@ -175,6 +199,19 @@ class Daemon:
             address=str(runner.link.address),
             outbound=runner.link.is_outbound,
         )
+        records = self._book.records(self._core.clock_ms(), random.Random(os.urandom(16)))
+        records = [*self._own_record(), *records][:MAX_RECORDS]
+        if records:
+            runner.session.send_peers(records)
+            runner.wake()
+
+    def _own_record(self) -> list[bytes]:
+        """Where the settings say that this node can be dialled, signed."""
+        places = [Endpoint.parse(text) for text in self._config.node_announce]
+        if not places:
+            return []
+        key = self._core.key("transport")
+        return [sign_record(key, self._core.ledger_id, places, self._core.clock_ms()).encoded]
 
     def link_ended(self, runner: LinkRunner, why: PeerFault | None) -> None:
         peer = runner.link.peer_id

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-
-import trio
 
 from openledger_node.ledger.errors import Refused
 from openledger_node.store.lock import is_locked, only_one
@@ -38,17 +36,6 @@ def sole_daemon(home: Path) -> Iterator[None]:
             yield
         finally:
             (home / REPORT_NAME).unlink(missing_ok=True)
-
-
-async def keep_report(home: Path, describe: Callable[[], dict[str, Any]]) -> None:
-    """Writes the report whenever it changed, until cancelled."""
-    written = ""
-    while True:
-        text = json.dumps(describe(), sort_keys=True)
-        if text != written:
-            write_report(home, text)
-            written = text
-        await trio.sleep(REPORT_S)
 
 
 def write_report(home: Path, text: str) -> None:
