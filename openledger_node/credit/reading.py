@@ -14,7 +14,7 @@ goes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -76,6 +76,7 @@ class Reading:
         self.key_events: list[tuple[bytes, KeyEventFound]] = []
         self.inbox: list[list[Item]] = [[] for _ in range(phases + 1)]
         self._phase_of = {**phase_of, **dict.fromkeys(KEY_EVENT_KINDS, KEY_EVENT)}
+        self._routes = {kind: (kind, self.inbox[phase]) for kind, phase in phase_of.items()}
         self._read: dict[bytes, None] = {}
         self._key_events_ran = False
         self._table = books.tables.logs
@@ -203,30 +204,43 @@ class Reading:
         account, device, epoch = record.account, record.device, self.books.epoch
         if account is None or device is None:
             return
-        decode, phase, inbox = _event_decoder.decode, self._phase_of.get, self.inbox
+        try:
+            events: Sequence[Event | None] = list(map(_event_decoder.decode, leaves))
+        except msgspec.DecodeError:
+            events = [_event_or_none(leaf) for leaf in leaves]
+        # An event whose leaf is no longer than a body may be needs no look at its body's length.
+        routes = self._routes if max(map(len, leaves)) <= MAX_BODY_BYTES else {}
         seq = first
-        for leaf, this_id in zip(leaves, event_ids(log_id, first, leaves), strict=True):
-            try:
-                event = decode(leaf)
-                kind = event.kind
-                body: msgspec.Raw | bytes = event.body
-                goes_to = phase(kind)
-                if goes_to == KEY_EVENT:
-                    if not self._key_events_ran:
-                        self._key_event(account, log_id, event, this_id)
-                    goes_to = None
-                elif len(leaf) > MAX_BODY_BYTES and goes_to is not None:
-                    if len(memoryview(body)) > max_body_bytes(kind):
-                        kind, goes_to, body = UNREADABLE, 1, b"too_long"
-                elif kind == "log.open" and seq:
-                    kind, goes_to, body = UNREADABLE, 1, b"log_open"
-            except msgspec.DecodeError:
-                kind, goes_to, body = UNREADABLE, 1, b"not_an_event"
-            if goes_to is not None:
-                inbox[goes_to].append(
+        for event, this_id in zip(events, event_ids(log_id, first, leaves), strict=True):
+            if event is not None and (route := routes.get(event.kind)) is not None:
+                kind, items = route
+                items.append(
+                    Item(this_id, kind, account, device, log_id, order, seq, epoch, event.body)
+                )
+            elif found := self._unusual(event, account, log_id, seq, this_id):
+                phase, kind, body = found
+                self.inbox[phase].append(
                     Item(this_id, kind, account, device, log_id, order, seq, epoch, body)
                 )
             seq += 1
+
+    def _unusual(
+        self, event: Event | None, account: bytes, log_id: bytes, seq: int, this_id: bytes
+    ) -> tuple[int, str, msgspec.Raw | bytes] | None:
+        """(phase, kind, body) of an event that is not plainly of a phase; None: it goes nowhere."""
+        if event is None:
+            return 1, UNREADABLE, b"not_an_event"
+        kind = event.kind
+        phase = self._phase_of.get(kind)
+        if phase is None:
+            return (1, UNREADABLE, b"log_open") if kind == "log.open" and seq else None
+        if phase == KEY_EVENT:
+            if not self._key_events_ran:
+                self._key_event(account, log_id, event, this_id)
+            return None
+        if len(memoryview(event.body)) > max_body_bytes(kind):
+            return 1, UNREADABLE, b"too_long"
+        return phase, kind, event.body
 
     def read_newly_authorised(self) -> None:
         """After the key events: reads the logs they authorised, each from leaf 0."""
@@ -252,3 +266,10 @@ class Reading:
 
 
 _event_decoder = msgspec.msgpack.Decoder(Event)
+
+
+def _event_or_none(leaf: bytes) -> Event | None:
+    try:
+        return _event_decoder.decode(leaf)
+    except msgspec.DecodeError:
+        return None
