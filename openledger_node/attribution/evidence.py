@@ -2,7 +2,8 @@
 
 - T6 A span proof shows that output tokens [start, start + length) equal tokens
   [token, token + length) of one document under a contribution's `payload_commit`: it carries the
-  leaves that hold them, each with its proof (P4). Leaf i holds tokens from 64i on (T4).
+  leaves that hold them, each with its proof (P4). Leaf i holds tokens from 64i on (T4). A
+  commitment of another account's payload (P3) has no span.
 - T7 Evidence is a payload whose documents are branches, one a contribution, in the order of ids: a
   branch is the canonical array `[contribution id, [span proof, ...]]`, cut at 4,096 bytes. A branch
   can so be served, proved and erased alone.
@@ -52,8 +53,8 @@ class SpanProof(_Array, frozen=True):
     token: Token
     leaves: Annotated[tuple[PayloadLeafProof, ...], Meta(min_length=1, max_length=MAX_SPAN_LEAVES)]
 
-    def verify(self, commit: bytes, output_tokens: Sequence[bytes]) -> bool:
-        """Whether the span stands in the contribution with `commit` and in this output."""
+    def verify(self, commit: bytes, account: bytes, output_tokens: Sequence[bytes]) -> bool:
+        """Whether the span stands in `account`'s contribution with `commit` and in this output."""
         first = self.token // LEAF_TOKENS
         last = (self.token + self.length - 1) // LEAF_TOKENS
         if len(self.leaves) != last - first + 1:
@@ -61,7 +62,7 @@ class SpanProof(_Array, frozen=True):
         for index, proof in enumerate(self.leaves, first):
             if (proof.leaf, proof.document) != (index, self.document):
                 return False
-            if not proof.verify(commit):
+            if not proof.verify(commit, account):
                 return False
         text = canonical_text(b"".join(proof.data for proof in self.leaves))
         if text is None or self.start + self.length > len(output_tokens):
@@ -95,13 +96,18 @@ def decode_span_proof(data: bytes) -> SpanProof:
     return decode_as(_span_decoder, data, "the span proof")
 
 
-def encode_evidence(branches: Sequence[Branch], salts: Mapping[bytes, bytes]) -> bytes:
-    """The evidence payload (T7); `salts` has a fresh salt of 32 bytes for each contribution id."""
+def encode_evidence(
+    account: bytes, branches: Sequence[Branch], salts: Mapping[bytes, bytes]
+) -> bytes:
+    """The evidence payload of a receipt of this account (T7).
+
+    `salts` has a fresh salt of 32 bytes for each contribution id.
+    """
     documents = [
         PayloadDocument(salts[branch.contribution_id], cut_binary(encode(branch)), 0)
         for branch in sorted(branches, key=lambda branch: branch.contribution_id)
     ]
-    return encode_payload(CANON_VERSION, documents)
+    return encode_payload(CANON_VERSION, account, documents)
 
 
 def decode_evidence(data: bytes) -> tuple[Branch, ...]:

@@ -7,8 +7,9 @@
     all ["end", ...]                                                       as in frames.py
 
 Handing over a file is deliberate, so its payloads need not be final yet. Import verifies as if a
-stranger had sent it: each log by its own leaves and head, each payload by its commitment; what does
-not verify is refused by name and the rest is kept. Erasures that come along are honoured, and what
+stranger had sent it: each log by its own leaves and head, each payload by its commitment, which an
+event of the payload's own account must name; what does not verify is refused by name and the rest
+is kept. Erasures that come along are honoured, and what
 was erased here stays so. A bundle that holds more of the own log than this home, or another history
 of it, shows that the home went back in time or was copied: it goes on in a new log.
 """
@@ -28,8 +29,11 @@ from openledger_node.ledger.errors import BadInput, OlnError, Refused, StoreUnav
 from openledger_node.ledger.events import parse_log_open
 from openledger_node.ledger.genesis import parse_genesis
 from openledger_node.ledger.heads import SignedHead
-from openledger_node.ledger.payload import MAX_PAYLOAD_BYTES, payload_commitment
-from openledger_node.node.claims import speaking
+from openledger_node.ledger.payload import (
+    MAX_PAYLOAD_BYTES,
+    container_account,
+    payload_commitment,
+)
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.epochs import catch_up
 from openledger_node.node.erasing import honour_erasures
@@ -116,20 +120,20 @@ def _shared_payloads(core: NodeCore, snapshot: Snapshot) -> list[bytes]:
     }
     if not shared:
         return []
-    held = [
-        found
+    held = {
+        commit
         for found in events_of(snapshot, "data.contribute")
         if found.event_id in shared
-        and found.event.payload_commit is not None
-        and snapshot.has_payload(found.event.payload_commit)
-    ]
-    return sorted({commit for _, commit in speaking(snapshot, core.account_id, held)})
+        and (commit := found.event.payload_commit) is not None
+        and snapshot.payload_account(commit) == found.log.genesis.account_id
+    }
+    return sorted(held)
 
 
-def committed(snapshot: Snapshot) -> dict[bytes, bytes]:
-    """{contribution id: payload commitment} of every contribution in the logs held."""
+def committed(snapshot: Snapshot) -> set[tuple[bytes, bytes]]:
+    """(account, payload commitment) of every contribution in the logs held."""
     return {
-        found.event_id: found.event.payload_commit
+        (found.log.genesis.account_id, found.event.payload_commit)
         for found in events_of(snapshot, "data.contribute")
         if found.event.payload_commit is not None
     }
@@ -176,7 +180,7 @@ class _Importer:
         self.refused: list[Refusal] = []
         self.erasures = False
         self.own_log_elsewhere = False
-        self._commits: set[bytes] | None = None
+        self._commits: set[tuple[bytes, bytes]] | None = None
         with core.store.read() as snapshot:
             self._own_log = snapshot.current_log
 
@@ -262,11 +266,11 @@ class _Importer:
             raise BadInput("its bytes do not match its commitment")
         with self.core.store.read() as snapshot:
             if self._commits is None:
-                self._commits = set(committed(snapshot).values())
+                self._commits = committed(snapshot)
             if snapshot.is_erased(commit):
                 raise BadInput("it was erased here")
-        if commit not in self._commits:
-            raise BadInput("no event held here commits to it")
+        if (container_account(data), commit) not in self._commits:
+            raise BadInput("no event of its account held here commits to it")
 
 
 def _joined(size_bytes: Any, stream: _Stream) -> bytes:

@@ -1,9 +1,10 @@
 """The proof of a span: that a stretch of an output stands in a contribution.
 
 `span`: `[contribution event, receipt event, output leaf proofs, span proof]`. The two events are
-proved as in proofs.py and bind the contribution's payload commitment and the receipt's output root;
-the leaf proofs show the output's tokens under that root, the span proof the same tokens under the
-contribution's commitment. Neither text is needed beyond the leaves shown.
+proved as in proofs.py and bind the contribution's payload commitment and the receipt's output root,
+each with the account that its log is of (P3); the leaf proofs show the output's tokens under that
+root, the span proof the same tokens under the contribution's commitment. A contribution that names
+another account's payload has no span. Neither text is needed beyond the leaves shown.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from openledger_node.ledger.events import parse_event
 from openledger_node.ledger.genesis import Genesis
 from openledger_node.ledger.kinds import DataContribute, UseReceipt, parse_body
 from openledger_node.ledger.payload import PayloadLeafProof, decode_payload, prove_leaf
+from openledger_node.node.claims import own_payload
 from openledger_node.node.core import NodeCore
 from openledger_node.node.reading import Located, body_of, must_find
 from openledger_node.store.snapshot import Snapshot
@@ -45,9 +47,9 @@ class SpanParts(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
 def span_parts(core: NodeCore, snapshot: Snapshot, receipt: Located, number: int) -> SpanParts:
     """The proof of the `number`-th span (from 0) in the evidence of a receipt."""
     body = body_of(receipt)
-    commit = receipt.event.payload_commit
-    evidence = snapshot.payload(commit) if commit else None
-    output = snapshot.payload(body.output_root)
+    provider = receipt.log.genesis.account_id
+    evidence = own_payload(snapshot, provider, receipt.event.payload_commit)
+    output = own_payload(snapshot, provider, body.output_root)
     if evidence is None or output is None:
         raise Refused(
             "the output and evidence of this receipt are not held here",
@@ -87,11 +89,13 @@ def check_span(genesis: Genesis, parts: SpanParts) -> dict[str, Any]:
     contribution, use = parse_body(source), parse_body(receipt)
     if not isinstance(contribution, DataContribute) or not isinstance(use, UseReceipt):
         raise VerificationFailed("a span proof has a contribution and a receipt")
-    tokens, text = output_tokens(parts.output, parts.span, use)
+    provider = parts.receipt.genesis.account_id
+    tokens, text = output_tokens(parts.output, parts.span, use, provider)
     span = parts.span
     # Counted from the first leaf shown: a file may claim a place at token 2^30.
     here = msgspec.structs.replace(span, start=span.start % LEAF_TOKENS)
-    if source.payload_commit is None or not here.verify(source.payload_commit, tokens):
+    commit, contributor = source.payload_commit, parts.contribution.genesis.account_id
+    if commit is None or not here.verify(commit, contributor, tokens):
         raise VerificationFailed("the span does not stand in the contribution and the output")
     if any(leaf.documents != contribution.documents for leaf in span.leaves):
         raise VerificationFailed("the span names a document outside the contribution")
@@ -111,13 +115,16 @@ def check_span(genesis: Genesis, parts: SpanParts) -> dict[str, Any]:
 
 
 def output_tokens(
-    leaves: Sequence[PayloadLeafProof], span: SpanProof, use: UseReceipt
+    leaves: Sequence[PayloadLeafProof], span: SpanProof, use: UseReceipt, provider: bytes
 ) -> tuple[list[bytes], str]:
-    """The tokens of the output's leaves shown, from their first on, and the text shown."""
+    """The tokens of the output's leaves shown, from their first on, and the text shown.
+
+    `provider` is the account of the log that holds the receipt.
+    """
     first = span.start // LEAF_TOKENS
     for leaf, proof in enumerate(leaves, first):
         fits = (proof.leaf, proof.document, proof.documents) == (leaf, span.output, use.uses)
-        if not fits or not proof.verify(use.output_root):
+        if not fits or not proof.verify(use.output_root, provider):
             raise VerificationFailed("the output shown is not the one that the receipt names")
     data = b"".join(proof.data for proof in leaves)
     text = canonical_text(data)

@@ -199,12 +199,23 @@ def verify_inclusion(
     hash_of_leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes
 ) -> bool:
     """Whether `path` shows leaf `index` under the root of `size` leaves (RFC 9162 2.1.3.2)."""
+    return inclusion_root(hash_of_leaf, index, size, path) == root
+
+
+def inclusion_root(
+    hash_of_leaf: bytes, index: int, size: int, path: Sequence[bytes]
+) -> bytes | None:
+    """The root of `size` leaves that `path` leads to from leaf `index` (RFC 9162 2.1.3.2).
+
+    None when it is no path of that leaf. For a root that is itself under a hash; any other is
+    compared by `verify_inclusion`.
+    """
     if not 0 <= index < size or _malformed(path):
-        return False
+        return None
     node, last, result = index, size - 1, hash_of_leaf
     for sibling in path:
         if last == 0:
-            return False
+            return None
         if node & 1 or node == last:
             result = _sha256(b"\1" + sibling + result).digest()
             while not node & 1 and node:
@@ -214,7 +225,7 @@ def verify_inclusion(
             result = _sha256(b"\1" + result + sibling).digest()
         node >>= 1
         last >>= 1
-    return last == 0 and result == root
+    return result if last == 0 else None
 
 
 def verify_consistency(

@@ -4,14 +4,15 @@
   leaves that cover them in order, and its number of text tokens (0 when it is not text).
 - P2 The inner hash of leaf i is SHA-256(salt || u32 big-endian i). The document root is RFC 6962
   over leaves whose data is inner hash || leaf bytes.
-- P3 `payload_commit` is RFC 6962 over msgpack [document root, leaves, tokens, bytes] of each
-  document.
+- P3 `payload_commit` is H("payload", account_id, root): the account of the event that carries it,
+  and RFC 6962 over msgpack [document root, leaves, tokens, bytes] of each document. In an event of
+  any other account it commits to nothing: that event's payload is unbacked.
 - P4 A leaf proof carries the leaf's inner hash, never the salt: whoever has proofs of some leaves
   cannot guess the others. The salts are erased with the payload, so the commitment that stays in
   the log then links to nothing.
 - P5 The container, in which a payload is kept and carried, is canonical msgpack
-  ["oln/payload/1", canon version, [[salt, [leaf lengths], document bytes, tokens], ...]]. No leaf
-  is empty; an empty document has none.
+  ["oln/payload/1", canon version, account_id, [[salt, [leaf lengths], document bytes, tokens],
+  ...]]. No leaf is empty; an empty document has none.
 
 Where documents are cut is the business of the layer that knows what they are: text as
 docs/spec/attribution.md says, everything else by `cut_binary`.
@@ -29,11 +30,12 @@ from typing import Annotated, Final
 import msgspec
 
 from openledger_node.ledger import merkle
-from openledger_node.ledger.encoding import decode_as, encode
+from openledger_node.ledger.encoding import H, decode_as, encode
 from openledger_node.ledger.errors import BadInput
 
 CONTAINER: Final = "oln/payload/1"
 SALT_BYTES: Final = 32
+ACCOUNT_BYTES: Final = 32
 BINARY_LEAF_BYTES: Final = 4_096
 
 MAX_PAYLOAD_BYTES: Final = 2**32
@@ -92,25 +94,28 @@ class PayloadLeafProof(msgspec.Struct, array_like=True, frozen=True, forbid_unkn
     data: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_LEAF_BYTES)]
     leaf_path: _Path
 
-    def verify(self, commit: bytes) -> bool:
-        """Whether the leaf stands under this `payload_commit`.
+    def verify(self, commit: bytes, account: bytes) -> bool:
+        """Whether the leaf stands under this `payload_commit` in an event of this account.
 
-        The commitment binds `leaf` and everything in `tree`. It binds `document` only together with
-        the number of documents, which the event beside it states: compare `documents` with it.
+        `account` is that of the log that holds the event. The commitment binds `leaf` and
+        everything in `tree`. It binds `document` only together with the number of documents, which
+        the event beside it states: compare `documents` with it.
         """
-        return merkle.verify_inclusion(
+        if not merkle.verify_inclusion(
             merkle.leaf_hash(self.inner + self.data),
             self.leaf,
             self.tree.leaf_count,
             self.leaf_path,
             self.tree.root,
-        ) and merkle.verify_inclusion(
+        ):
+            return False
+        root = merkle.inclusion_root(
             merkle.leaf_hash(encode(self.tree)),
             self.document,
             self.documents,
             self.document_path,
-            commit,
         )
+        return root is not None and H("payload", account, root) == commit
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ class Payload:
     """A payload in memory: what `decode_payload` made of a container that is well-formed."""
 
     canon_version: int
+    account: bytes
     documents: tuple[PayloadDocument, ...]
 
     @cached_property
@@ -128,7 +134,7 @@ class Payload:
     @cached_property
     def commit(self) -> bytes:
         """`payload_commit` (P3): 32 bytes."""
-        return merkle.root([encode(tree) for tree in self.trees])
+        return commitment(self.account, self.trees)
 
 
 class _DocumentRecord(
@@ -143,10 +149,18 @@ class _DocumentRecord(
 class _Container(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     name: str
     canon_version: Annotated[int, msgspec.Meta(ge=1, le=MAX_CANON_VERSION)]
+    account: _Hash
     documents: Annotated[tuple[_DocumentRecord, ...], msgspec.Meta(max_length=MAX_DOCUMENTS)]
 
 
 _container_decoder = msgspec.msgpack.Decoder(_Container)
+
+_OPENING: Final = b"\x94" + encode(CONTAINER)
+_SHORTEST_INTEGERS: Final = {0xCC: 2, 0xCD: 3}
+"""First byte of a canon version -> its length, where it takes more than one byte."""
+_ACCOUNT_HEADER: Final = bytes([0xC4, ACCOUNT_BYTES])
+CONTAINER_HEAD_BYTES: Final = len(_OPENING) + 3 + len(_ACCOUNT_HEADER) + ACCOUNT_BYTES
+"""As many bytes as `container_account` needs of any container."""
 
 
 def inner_hash(salt: bytes, leaf: int) -> bytes:
@@ -169,6 +183,11 @@ def document_tree(document: PayloadDocument) -> DocumentTree:
     return DocumentTree(root, len(document.slices), document.tokens, document.size_bytes)
 
 
+def commitment(account: bytes, trees: Sequence[DocumentTree]) -> bytes:
+    """`payload_commit` of documents with these trees in an event of this account (P3): 32 bytes."""
+    return H("payload", account, merkle.root([encode(tree) for tree in trees]))
+
+
 def cut_binary(data: bytes) -> tuple[bytes, ...]:
     """The leaves of a document that is not text: 4,096 bytes each, the last what is left."""
     return tuple(
@@ -176,9 +195,16 @@ def cut_binary(data: bytes) -> tuple[bytes, ...]:
     )
 
 
-def encode_payload(canon_version: int, documents: Sequence[PayloadDocument]) -> bytes:
-    """The container of these documents (P5). BadInput when they break a limit of this module."""
+def encode_payload(
+    canon_version: int, account: bytes, documents: Sequence[PayloadDocument]
+) -> bytes:
+    """The container of these documents, for an event of this account (P5).
+
+    BadInput when they break a limit of this module.
+    """
     _check_count(len(documents))
+    if len(account) != ACCOUNT_BYTES:
+        raise BadInput(f"an account id of {len(account)} bytes, not {ACCOUNT_BYTES}")
     if not 1 <= canon_version <= MAX_CANON_VERSION:
         raise BadInput(f"canon version {canon_version} is not within 1 to {MAX_CANON_VERSION}")
     records = []
@@ -193,7 +219,7 @@ def encode_payload(canon_version: int, documents: Sequence[PayloadDocument]) -> 
         record = _DocumentRecord(document.salt, lengths, document.data, document.tokens)
         _check_record(index, record)
         records.append(record)
-    data = encode(_Container(CONTAINER, canon_version, tuple(records)))
+    data = encode(_Container(CONTAINER, canon_version, account, tuple(records)))
     _check_size(len(data))
     return data
 
@@ -214,12 +240,31 @@ def decode_payload(data: bytes) -> Payload:
         bounds = accumulate(record.leaf_lengths, initial=0)
         slices = tuple(record.data[start:end] for start, end in pairwise(bounds))
         documents.append(PayloadDocument(record.salt, slices, record.tokens))
-    return Payload(container.canon_version, tuple(documents))
+    return Payload(container.canon_version, container.account, tuple(documents))
 
 
 def payload_commitment(data: bytes) -> bytes:
     """The `payload_commit` of a container: 32 bytes. BadInput as `decode_payload`."""
     return decode_payload(data).commit
+
+
+def container_account(head: bytes) -> bytes:
+    """The account in a container's first CONTAINER_HEAD_BYTES; the rest is not looked at (P5).
+
+    BadInput when no container begins so.
+    """
+    start = len(_OPENING)
+    version_byte = head[start] if len(head) > start else 0
+    start += _SHORTEST_INTEGERS.get(version_byte, 1)
+    account_at = start + len(_ACCOUNT_HEADER)
+    account = head[account_at : account_at + ACCOUNT_BYTES]
+    if (
+        not head.startswith(_OPENING)
+        or head[start:account_at] != _ACCOUNT_HEADER
+        or len(account) != ACCOUNT_BYTES
+    ):
+        raise BadInput(f"the payload's container is not {CONTAINER}")
+    return account
 
 
 def prove_leaf(payload: Payload, document: int, leaf: int) -> PayloadLeafProof:

@@ -1,7 +1,7 @@
 """Whose a payload is: a commitment in an event counts only with the account it is bound to.
 
 A commitment stands in the open in every log, so anybody can name somebody else's in an event of its
-own. It is bound to an account (P3), and the container names that account: an event of another one is
+own. It is bound to an account (P3), which the container names: an event of any other account is
 unbacked. Nothing is attributed to it, served or shared for it, proved or erased by it.
 
 Events of one account may name one commitment several times; each of them is backed, and each can
@@ -12,25 +12,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from openledger_node.ledger.errors import BadInput
-from openledger_node.ledger.kinds import UseReceipt
 from openledger_node.ledger.payload import container_account
-from openledger_node.node.reading import Located, body_of
 from openledger_node.store.snapshot import Snapshot
 
 Backing = Literal["held", "erased", "absent", "unbacked"]
-
-
-def commits_of(found: Located) -> list[bytes]:
-    """The commitments of everything that is kept beside an event."""
-    commits = [found.event.payload_commit] if found.event.payload_commit else []
-    if found.event.kind != "use.receipt":
-        return commits
-    try:
-        body = body_of(found)
-    except BadInput:
-        return commits
-    return [*commits, body.output_root] if isinstance(body, UseReceipt) else commits
 
 
 def backing(snapshot: Snapshot, account: bytes, commit: bytes) -> Backing:

@@ -24,6 +24,7 @@ from openledger_node.ledger.kinds import (
 )
 from openledger_node.ledger.payload import PayloadDocument, decode_payload, encode_payload
 from openledger_node.node import results
+from openledger_node.node.claims import backing, own_payload
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.corpus import SourceDocument, find_files, read_documents
 from openledger_node.node.finality import judged_append
@@ -35,6 +36,13 @@ from openledger_node.store.snapshot import Snapshot
 SALT_BYTES: Final = 32
 DOCUMENT_FACT: Final = "document"
 """Local facts of this name: SHA-256 of a document's bytes -> the contribution that holds it."""
+
+_LACKING: Final = {
+    "erased": ("erased", "it is gone for good"),
+    "absent": ("not held here", "import a bundle that carries it"),
+    "unbacked": ("it names another account's", "ask for the contribution that it was copied from"),
+}
+"""Why a payload cannot be had, and what to do."""
 
 Share = str | Sequence[str]
 
@@ -81,7 +89,7 @@ def data_add(
             code="nothing_to_register",
         )
     documents, media_type = _documents(sources, progress)
-    payload = encode_payload(CANON_VERSION, documents)
+    payload = encode_payload(CANON_VERSION, core.account_id, documents)
     decoded = decode_payload(payload)
     body = DataContribute(
         named_datanet,
@@ -183,12 +191,11 @@ def _shown(snapshot: Snapshot, found: Located, body: DataContribute) -> results.
         status = "erased"
     elif view is not None and view.withdrawn_epoch is not None:
         status = "withdrawn"
+    account = found.log.genesis.account_id
     commit = found.event.payload_commit
-    held = commit is not None and snapshot.has_payload(commit)
-    erased = commit is not None and snapshot.is_erased(commit)
     return results.Contribution(
         contribution_id=found.event_id.hex(),
-        account_id=found.log.genesis.account_id.hex(),
+        account_id=account.hex(),
         title=body.title,
         license=body.license,
         datanet_id=body.datanet.hex() if body.datanet else None,
@@ -201,7 +208,7 @@ def _shown(snapshot: Snapshot, found: Located, body: DataContribute) -> results.
         share=_policy_word(view.share if view else None),
         status=status,
         epoch=view.epoch if view else None,
-        payload="held" if held else "erased" if erased else "absent",
+        payload=backing(snapshot, account, commit) if commit else "absent",
     )
 
 
@@ -226,14 +233,12 @@ def data_get(core: NodeCore, text: str, out_dir: Path) -> results.FileWritten:
 
 
 def _payload_of(snapshot: Snapshot, found: Located) -> bytes:
-    commit = found.event.payload_commit
-    data = snapshot.payload(commit) if commit else None
+    account, commit = found.log.genesis.account_id, found.event.payload_commit
+    data = own_payload(snapshot, account, commit)
     if data is None:
-        erased = commit is not None and snapshot.is_erased(commit)
+        reason, hint = _LACKING[backing(snapshot, account, commit) if commit else "absent"]
         raise Refused(
-            f"payload of {found.event_id.hex()[:12]}: {'erased' if erased else 'not held here'}",
-            hint="import a bundle that carries it" if not erased else "it is gone for good",
-            code="no_payload",
+            f"payload of {found.event_id.hex()[:12]}: {reason}", hint=hint, code="no_payload"
         )
     return data
 

@@ -2,16 +2,16 @@
 
 An erasure is an event of the account that wrote the erased one. It takes the bytes and the salts
 away wherever it is honoured; events, receipts and credits stay as they are. Of a receipt both its
-evidence and its outputs go. A payload that was erased here is not taken in again. Who names
-somebody else's commitment has nothing erased by it (claims.py).
+evidence and its outputs go. A payload that was erased here is not taken in again. An event that
+names another account's payload has nothing erased by it (claims.py).
 """
 
 from __future__ import annotations
 
 from openledger_node.credit import views
 from openledger_node.ledger.errors import BadInput, Refused
-from openledger_node.ledger.kinds import DataErase
-from openledger_node.node.claims import commits_of, speaking
+from openledger_node.ledger.kinds import DataErase, UseReceipt
+from openledger_node.node.claims import backing
 from openledger_node.node.core import NodeCore
 from openledger_node.node.data import DOCUMENT_FACT
 from openledger_node.node.finality import judged_append
@@ -33,7 +33,13 @@ def erase(core: NodeCore, text: str, reason: str = "") -> Recorded:
             code="OWN",
         )
     done = judged_append(core, "data.erase", DataErase(found.event_id, reason))
-    _forget(core, [(found, commit) for commit in commits_of(found)])
+    with core.store.read() as snapshot:
+        commits = [
+            commit
+            for commit in commits_of(found)
+            if backing(snapshot, core.account_id, commit) != "unbacked"
+        ]
+    _forget(core, found, commits)
     return done
 
 
@@ -41,38 +47,51 @@ def honour_erasures(core: NodeCore) -> int:
     """Erases what is held here and was erased by its owner, pending or final; how many events."""
     with core.store.read() as snapshot:
         asked = [
-            (erasure, target)
+            (erasure, *held)
             for erasure in events_of(snapshot, "data.erase")
-            if (target := _held_target(snapshot, erasure)) is not None
+            if (held := _held_target(snapshot, erasure)) is not None
         ]
         if not asked:
             return 0
         state = pending_view(core, snapshot).state
-        honoured = []
-        for erasure, target in asked:
+        honoured = {}
+        for erasure, target, commits in asked:
             chain = views.chain(state, erasure.log.genesis.account_id)
             enrolled = chain is not None and erasure.log.genesis.device in chain.devices
             if enrolled and views.void_reason(state, erasure.event_id) is None:
-                honoured.append(target)
-        spoken = speaking(snapshot, core.account_id, honoured)
-    _forget(core, spoken)
-    return len({target.event_id for target, _ in spoken})
+                honoured[target.event_id] = target, commits
+    for target, commits in honoured.values():
+        _forget(core, target, commits)
+    return len(honoured)
 
 
-def _held_target(snapshot: Snapshot, erasure: Located) -> Located | None:
-    """What an erasure names, when it is of the same account and something of it is held here."""
+def _held_target(snapshot: Snapshot, erasure: Located) -> tuple[Located, list[bytes]] | None:
+    """What an erasure names, with its payloads held here, when all is of the same account."""
     try:
         target = find_event(snapshot, body_of(erasure).target)
     except BadInput:
         return None
-    if target is None or target.log.genesis.account_id != erasure.log.genesis.account_id:
+    account = erasure.log.genesis.account_id
+    if target is None or target.log.genesis.account_id != account:
         return None
-    held = any(snapshot.has_payload(commit) for commit in commits_of(target))
-    return target if held else None
+    held = [c for c in commits_of(target) if snapshot.payload_account(c) == account]
+    return (target, held) if held else None
 
 
-def _forget(core: NodeCore, payloads: list[tuple[Located, bytes]]) -> None:
-    for found, commit in payloads:
+def commits_of(found: Located) -> list[bytes]:
+    """The commitments of everything that is kept beside an event."""
+    commits = [found.event.payload_commit] if found.event.payload_commit else []
+    if found.event.kind != "use.receipt":
+        return commits
+    try:
+        body = body_of(found)
+    except BadInput:
+        return commits
+    return [*commits, body.output_root] if isinstance(body, UseReceipt) else commits
+
+
+def _forget(core: NodeCore, found: Located, commits: list[bytes]) -> None:
+    for commit in commits:
         core.store.erase_payload(commit)
-        core.store.drop_facts(DOCUMENT_FACT, found.event_id)
+    core.store.drop_facts(DOCUMENT_FACT, found.event_id)
     core.scopes.clear()

@@ -22,6 +22,7 @@ from openledger_node.credit.journal import Journal, parse_journal
 from openledger_node.credit.statement import Row
 from openledger_node.ledger.errors import BadInput, Refused, StoreDamaged
 from openledger_node.ledger.names import account_short
+from openledger_node.node.claims import own_payload
 from openledger_node.node.core import NodeCore
 from openledger_node.node.finality import make_final
 from openledger_node.node.lookup import find_id, known_account, must_be_final
@@ -136,8 +137,7 @@ def _explain_receipt(snapshot: Snapshot, receipt_id: bytes) -> Explanation:
 
 def _spans(snapshot: Snapshot, found: Located) -> list[Explained]:
     """The spans of the receipt's evidence, when it is held here."""
-    commit = found.event.payload_commit
-    data = snapshot.payload(commit) if commit else None
+    data = own_payload(snapshot, found.log.genesis.account_id, found.event.payload_commit)
     if data is None:
         title = "its evidence is not held here: payer, creators and witnesses are served it"
         return [Explained(title, "R2", None, ())]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -20,6 +20,7 @@ from openledger_node.ledger.errors import BadInput, UsageError
 from openledger_node.ledger.events import Event, event_ids, parse_event
 from openledger_node.ledger.kinds import BODY_TYPES, parse_body
 from openledger_node.ledger.names import account_short
+from openledger_node.node.claims import Backing, backing
 from openledger_node.node.results import EventShown
 from openledger_node.store.snapshot import LogInfo, Snapshot
 
@@ -134,9 +135,9 @@ def shown(snapshot: Snapshot, state: StateReader, found: Located) -> EventShown:
     result = outcome(snapshot, state, found)
     account = found.log.genesis.account_id
     commit = found.event.payload_commit
-    payload = "none"
+    payload: Backing | Literal["none"] = "none"
     if commit is not None:
-        payload = "held" if snapshot.has_payload(commit) else "absent"
+        payload = backing(snapshot, account, commit)
     return EventShown(
         event_id=found.event_id.hex(),
         log_id=found.log.log_id.hex(),

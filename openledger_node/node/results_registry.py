@@ -80,7 +80,7 @@ class Contribution:
     share: str
     status: str  # final, pending, withdrawn, erased, void, parked
     epoch: int | None
-    payload: str  # held, absent, erased
+    payload: str  # held, absent, erased, unbacked (it names another account's)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 With a model: its `trained_on` contributions (a datanet stands for those registered in an earlier
 epoch than the model), and the documents retrieved; all of them final by the snapshot epoch and not
 withdrawn or erased by then. Contributions listed as `data.commons` by then only cut (R1). Without a
-model: all text held here, pending contributions last.
+model: all text held here, pending contributions last. A contribution that names another account's
+payload (P3) has no text, wherever it stands in ledger order.
 """
 
 from __future__ import annotations
@@ -162,9 +163,12 @@ class _Parts:
         if found is None or commit is None or data is None:
             self._missing.append(contribution_id)
             return
+        payload = decode_payload(data)
+        if payload.account != owner:
+            return
         self._orders[contribution_id] = order
         self._commits[contribution_id] = commit
-        for index, document in enumerate(decode_payload(data).documents):
+        for index, document in enumerate(payload.documents):
             text = registered_text(document.slices, document.tokens)
             if text is not None:
                 self._documents.append(

@@ -2,7 +2,8 @@
 
 A contribution's documents are served by its share policy as the *final* state has it, and not
 before its epoch is final: nobody can register a copy first. A receipt's evidence is served to its
-payer and to the seats. The wish list follows the same rules from the other side.
+payer and to the seats. What an event of another account names is never served for it (claims.py).
+The wish list follows the same rules from the other side.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from openledger_node.credit import views
 from openledger_node.credit.view_types import ContributionView
 from openledger_node.ledger.errors import StoreDamaged
 from openledger_node.ledger.events import event_ids
+from openledger_node.node.claims import own_payload
 from openledger_node.node.core import NodeCore
 from openledger_node.node.reading import find_event, well_formed
 from openledger_node.node.replication.payloads import Sought
@@ -47,7 +49,7 @@ def payload_for(snapshot: Snapshot, account: bytes, event_id: bytes, commit: byt
     if found is None or found.event.payload_commit != commit:
         return None
     try:
-        return snapshot.payload(commit)
+        return own_payload(snapshot, found.log.genesis.account_id, commit)
     except StoreDamaged:
         return None  # `oln check` names the damage; another peer can supply it
 

@@ -25,7 +25,6 @@ from openledger_node.ledger.events import event_id, parse_event
 from openledger_node.ledger.genesis import MAX_AMOUNT_MICRO
 from openledger_node.ledger.kinds import MAX_USES, UseReceipt, parse_body
 from openledger_node.ledger.payload import (
-    Payload,
     PayloadDocument,
     decode_payload,
     encode_payload,
@@ -315,8 +314,8 @@ def receipt_draft(
         raise UsageError(f"a receipt has 1 to {MAX_USES:,} uses")
     weights = _weights(outputs, gathered)
     documents = tuple(_document(item) for item in outputs)
-    output_payload = encode_payload(CANON_VERSION, documents)
-    output_root = Payload(CANON_VERSION, documents).commit
+    output_payload = encode_payload(CANON_VERSION, core.account_id, documents)
+    output_root = payload_commitment(output_payload)
     evidence = _evidence(core, snapshot, outputs, gathered)
     commit = payload_commitment(evidence)
     body = UseReceipt(
@@ -373,7 +372,7 @@ def _evidence(
             proofs[named].append(prove_span(span, gathered.payloads[named], index))
     branches = [Branch(named, tuple(found)) for named, found in sorted(proofs.items())]
     salts = {branch.contribution_id: secrets.token_bytes(SALT_BYTES) for branch in branches}
-    return encode_evidence(branches, salts)
+    return encode_evidence(core.account_id, branches, salts)
 
 
 def _hold_payload(

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from openledger_node.ledger.encoding import decode
-from openledger_node.ledger.errors import StoreDamaged, UsageError
+from openledger_node.ledger.errors import BadInput, StoreDamaged, UsageError
 from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis, event_ids
 from openledger_node.ledger.forks import ForkEvidence, parse_fork
 from openledger_node.ledger.genesis import Genesis, parse_genesis
@@ -29,6 +29,7 @@ from openledger_node.ledger.merkle import (
     root_at,
     root_of_hashes,
 )
+from openledger_node.ledger.payload import CONTAINER_HEAD_BYTES, container_account
 from openledger_node.ledger.votes import WitnessState
 from openledger_node.store import logs
 from openledger_node.store.environment import Txn
@@ -348,18 +349,18 @@ class Snapshot:
     def payload_account(self, commit: bytes) -> bytes | None:
         """The account that a held payload is bound to, by its first bytes, which nothing checks.
 
-        None when it is not held or is damaged there: `payload` says so.
+        None when it is not held, or damaged there, as `payload` says.
         """
         record = self._payload_record(commit)
         if record is None or record.place == ERASED:
             return None
-        if record.place == IN_STORE:
-            head = self._txn.get("blobs", commit)
-        else:
-            head = _read_file(payload_path(self._home, commit), CONTAINER_HEAD_BYTES)
         try:
+            if record.place == IN_STORE:
+                head = self._txn.unchecked("blobs", commit)
+            else:
+                head = _read_file(payload_path(self._home, commit), CONTAINER_HEAD_BYTES)
             return None if head is None else container_account(head)
-        except BadInput:
+        except (BadInput, StoreDamaged):
             return None
 
     def payloads(self) -> Iterator[tuple[bytes, PayloadRecord]]:

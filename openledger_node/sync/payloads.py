@@ -4,8 +4,9 @@
   asked for on, each document: salt, leaf lengths and leaf hashes from leaf 0, in one or more
   DOCUMENT frames (one without leaves too); then its leaves in PIECE frames of whole leaves, in the
   first document from the leaf asked for on.
-- Y20 The trees must give the commitment, a document's leaf hashes its root, its lengths its bytes,
-  and each leaf its hash (P2). Each is checked before anything that rests on it is kept.
+- Y20 The trees must give the commitment together with the account of the event's log (P3), a
+  document's leaf hashes its root, its lengths its bytes, and each leaf its hash (P2). Each is
+  checked before anything that rests on it is kept.
 
 The canon version is no part of the commitment: who has the event compares it with the event.
 
@@ -25,7 +26,7 @@ from msgspec import Meta
 
 from openledger_node.ledger.encoding import decode_as, encode
 from openledger_node.ledger.errors import BadInput
-from openledger_node.ledger.merkle import HASH_BYTES, root, root_of_hashes
+from openledger_node.ledger.merkle import HASH_BYTES, root_of_hashes
 from openledger_node.ledger.payload import (
     MAX_DOCUMENT_BYTES,
     MAX_DOCUMENT_LEAVES,
@@ -35,6 +36,7 @@ from openledger_node.ledger.payload import (
     DocumentTree,
     Payload,
     PayloadDocument,
+    commitment,
     document_leaf_hashes,
     encode_payload,
     inner_hash,
@@ -123,9 +125,10 @@ class _Half:
 class PayloadIntake:
     """Takes a payload from one peer after another; every call verifies what it is given (Y20)."""
 
-    def __init__(self, commit: bytes, max_bytes: int = MAX_PAYLOAD_BYTES) -> None:
-        """`commit` is the event's `payload_commit`, `max_bytes` what its container may have."""
+    def __init__(self, commit: bytes, account: bytes, max_bytes: int = MAX_PAYLOAD_BYTES) -> None:
+        """The event's `payload_commit`, its log's account, and what its container may have."""
         self._commit = commit
+        self._account = account
         self._max_bytes = min(max_bytes, MAX_PAYLOAD_BYTES)
         self._trees: list[DocumentTree] = []
         self._trees_are_whole = False
@@ -154,7 +157,7 @@ class PayloadIntake:
         """The whole payload's container (P5). ValueError before `is_whole`."""
         if not self.is_whole:
             raise ValueError("the payload is not whole")
-        return encode_payload(self._canon_version, self._documents)
+        return encode_payload(self._canon_version, self._account, self._documents)
 
     def take(self, event: PayloadHeadCame | DocumentCame | PieceCame) -> None:
         """The next frame. PeerFault `bad_payload`, `too_large`, `lengths`, `order`, `malformed`."""
@@ -179,7 +182,7 @@ class PayloadIntake:
         if self._least_bytes > self._max_bytes or len(self._trees) > MAX_DOCUMENTS:
             raise fault("too_large", f"a payload of more than {self._max_bytes:,} bytes")
         if event.is_last:
-            if root(list(map(encode, self._trees))) != self._commit:
+            if commitment(self._account, self._trees) != self._commit:
                 raise fault("bad_payload", "a payload's trees that do not give its commitment")
             self._trees_are_whole = True
             self._canon_version = event.canon_version

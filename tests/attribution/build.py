@@ -12,6 +12,8 @@ from openledger_node.attribution.scope import Scope, ScopeDocument
 from openledger_node.ledger.payload import Payload, PayloadDocument
 from tests.attribution.oracles import tokens_of
 
+AUTHOR = b"author" + bytes(26)
+
 Place = tuple[bytes, int, int]
 """(contribution id, document, token)"""
 
@@ -59,10 +61,11 @@ def places(found: Attribution, scope: Scope) -> list[Place | None]:
 
 
 def payload(*documents: bytes) -> Payload:
-    """A payload of these documents, with salts that follow from their places."""
+    """A payload of these documents for AUTHOR, with salts that follow from their places."""
     cuts = [cut_document(data) for data in documents]
     return Payload(
         1,
+        AUTHOR,
         tuple(
             PayloadDocument(hashlib.sha256(b"salt %d" % index).digest(), cut.slices, cut.tokens)
             for index, cut in enumerate(cuts)

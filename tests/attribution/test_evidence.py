@@ -30,8 +30,9 @@ from openledger_node.ledger.payload import (
     encode_payload,
     prove_leaf,
 )
-from tests.attribution.build import contribution_id, document, payload, words
+from tests.attribution.build import AUTHOR, contribution_id, document, payload, words
 
+PROVIDER = b"provider" + bytes(24)
 TEXT = " ".join(f"w{n}" for n in range(300))
 CORPUS = payload(b"another document", TEXT.encode(), b"\xff\xfe not text")
 OUTPUT = words("x y " + " ".join(f"w{n}" for n in range(60, 200)))
@@ -52,11 +53,11 @@ def proof() -> SpanProof:
 def test_a_span_is_checked_from_its_leaves_alone() -> None:
     shown = decode_span_proof(encode(proof()))
     assert [leaf.leaf for leaf in shown.leaves] == [0, 1, 2, 3]
-    assert shown.verify(CORPUS.commit, OUTPUT)
-    assert not shown.verify(bytes(32), OUTPUT)
-    assert not shown.verify(CORPUS.commit, OUTPUT[1:])
-    assert not shown.verify(CORPUS.commit, OUTPUT[:-1])
-    assert not shown.verify(CORPUS.commit, [])
+    assert shown.verify(CORPUS.commit, AUTHOR, OUTPUT)
+    assert not shown.verify(bytes(32), AUTHOR, OUTPUT)
+    assert not shown.verify(CORPUS.commit, AUTHOR, OUTPUT[1:])
+    assert not shown.verify(CORPUS.commit, AUTHOR, OUTPUT[:-1])
+    assert not shown.verify(CORPUS.commit, AUTHOR, [])
 
 
 @pytest.mark.rule("T6")
@@ -81,7 +82,29 @@ def test_a_changed_span_proof_never_verifies() -> None:
         },
     }
     for name, fields in changes.items():
-        assert not msgspec.structs.replace(shown, **fields).verify(CORPUS.commit, OUTPUT), name
+        assert not msgspec.structs.replace(shown, **fields).verify(CORPUS.commit, AUTHOR, OUTPUT), (
+            name
+        )
+
+
+@pytest.mark.rule("T6", "P3")
+def test_a_span_is_not_proved_under_another_account_s_commitment() -> None:
+    """A copier's contribution carries the commitment; its own log has another account."""
+    shown = proof()
+    assert shown.verify(CORPUS.commit, AUTHOR, OUTPUT)
+    for account in (PROVIDER, bytes(32), b""):
+        assert not shown.verify(CORPUS.commit, account, OUTPUT)
+
+
+@pytest.mark.rule("T7", "P3")
+def test_evidence_of_another_provider_has_another_commitment() -> None:
+    branches = [Branch(contribution_id(1), (proof(),))]
+    salts = {contribution_id(1): bytes(32)}
+    own, other = (
+        decode_payload(encode_evidence(account, branches, salts)) for account in (PROVIDER, AUTHOR)
+    )
+    assert (own.account, own.trees) == (PROVIDER, other.trees)
+    assert own.commit != other.commit
 
 
 @pytest.mark.rule("T6")
@@ -92,14 +115,14 @@ def test_every_part_of_a_document_can_be_proved(token: int, length: int) -> None
     output = words(TEXT)[token : token + length]
     shown = prove_span(span_of(0, token, length), CORPUS)
     assert len(shown.leaves) == (token + length - 1) // 64 - token // 64 + 1
-    assert shown.verify(CORPUS.commit, output)
-    assert not shown.verify(CORPUS.commit, [*output[:-1], b"else"])
+    assert shown.verify(CORPUS.commit, AUTHOR, output)
+    assert not shown.verify(CORPUS.commit, AUTHOR, [*output[:-1], b"else"])
 
 
 @pytest.mark.rule("T6")
 def test_leaves_that_are_not_text_prove_no_span() -> None:
     shown = prove_span(span_of(0, 0, 2, document_index=2), CORPUS)
-    assert not shown.verify(CORPUS.commit, words("not text"))
+    assert not shown.verify(CORPUS.commit, AUTHOR, words("not text"))
 
 
 @pytest.mark.rule("T6")
@@ -115,20 +138,20 @@ def test_a_span_within_one_leaf_is_proved_in_less_than_1536_bytes() -> None:
 def test_evidence_gives_back_its_branches_in_the_order_of_ids() -> None:
     branches = [Branch(contribution_id(n), (proof(),) * n) for n in (3, 1, 2)]
     salts = {contribution_id(n): bytes([n]) * 32 for n in range(4)}
-    data = encode_evidence(branches, salts)
+    data = encode_evidence(PROVIDER, branches, salts)
     assert decode_evidence(data) == tuple(sorted(branches, key=lambda item: item.contribution_id))
-    assert decode_evidence(encode_evidence([], {})) == ()
+    assert decode_evidence(encode_evidence(PROVIDER, [], {})) == ()
 
 
 @pytest.mark.rule("T7")
 def test_a_branch_is_a_document_of_its_own_that_is_proved_without_the_others() -> None:
     branches = [Branch(contribution_id(n), (proof(),)) for n in (1, 2)]
     salts = {contribution_id(n): bytes([n]) * 32 for n in (1, 2)}
-    kept = decode_payload(encode_evidence(branches, salts))
+    kept = decode_payload(encode_evidence(PROVIDER, branches, salts))
     raw = encode(branches[1])
     assert kept.documents[1].slices == cut_binary(raw)
     leaves = [prove_leaf(kept, 1, leaf) for leaf in range(len(cut_binary(raw)))]
-    assert all(leaf.verify(kept.commit) for leaf in leaves)
+    assert all(leaf.verify(kept.commit, PROVIDER) for leaf in leaves)
     assert b"".join(leaf.data for leaf in leaves) == raw
     shown = b"".join(map(encode, leaves))
     assert salts[contribution_id(1)] not in shown
@@ -138,7 +161,7 @@ def test_a_branch_is_a_document_of_its_own_that_is_proved_without_the_others() -
 def stored(*documents: bytes) -> bytes:
     """An evidence payload of these documents, whatever they are."""
     return encode_payload(
-        1, [PayloadDocument(bytes(32), cut_binary(data), 0) for data in documents]
+        1, PROVIDER, [PayloadDocument(bytes(32), cut_binary(data), 0) for data in documents]
     )
 
 
@@ -185,7 +208,7 @@ def test_a_span_proof_past_a_limit_is_bad_input(fields: dict[str, Any]) -> None:
 
 @pytest.mark.rule("T6")
 def test_a_span_proof_of_too_many_leaves_is_bad_input() -> None:
-    small = prove_leaf(Payload(1, (PayloadDocument(bytes(32), (b"a",), 1),)), 0, 0)
+    small = prove_leaf(Payload(1, AUTHOR, (PayloadDocument(bytes(32), (b"a",), 1),)), 0, 0)
     shown = SpanProof(0, 0, 1, 0, 0, (small,) * (MAX_SPAN_LEAVES + 1))
     with pytest.raises(BadInput, match="malformed"):
         decode_span_proof(encode(shown))

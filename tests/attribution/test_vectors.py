@@ -55,13 +55,19 @@ def root_by_path(found: bytes, index: int, size: int, path: list[bytes]) -> byte
     return hashlib.sha256(b"\1" + path[-1] + below).digest()
 
 
-def proved(proof: list[Any], commit: bytes) -> bool:
+def commitment(account: bytes, tree_root: bytes) -> bytes:
+    """P3: the hash of an array that begins with what it is for."""
+    hashed: bytes = msgpack.packb(["oln/payload/1", account, tree_root])
+    return hashlib.sha256(hashed).digest()
+
+
+def proved(proof: list[Any], commit: bytes, account: bytes) -> bool:
     """The leaf proof of docs/spec/payloads.md."""
     document, documents, tree, document_path, leaf, inner, data, leaf_path = proof
     if root_by_path(leaf_hash(inner + data), leaf, tree[1], leaf_path) != tree[0]:
         return False
     row = leaf_hash(msgpack.packb(tree))
-    return root_by_path(row, document, documents, document_path) == commit
+    return commitment(account, root_by_path(row, document, documents, document_path)) == commit
 
 
 @pytest.mark.rule("T1", "T2", "T3")
@@ -86,8 +92,8 @@ def test_the_leaves_in_the_vectors_are_those_of_the_rules() -> None:
 @pytest.mark.rule("P1", "P2", "P3", "P4", "P5")
 def test_the_payloads_in_the_vectors_have_the_commitments_of_the_rules() -> None:
     for case in cases("payload"):
-        name, version, documents = msgpack.unpackb(bytes.fromhex(case["container"]))
-        assert (name, version) == ("oln/payload/1", 1)
+        name, version, account, documents = msgpack.unpackb(bytes.fromhex(case["container"]))
+        assert (name, version, account.hex()) == ("oln/payload/1", 1, case["account"])
         rows, places = [], []
         for index, (salt, lengths, data, tokens) in enumerate(documents):
             hashes, start = [], 0
@@ -98,10 +104,12 @@ def test_the_payloads_in_the_vectors_have_the_commitments_of_the_rules() -> None
                 start += length
             rows.append(msgpack.packb([root(hashes), len(lengths), tokens, len(data)]))
         assert case["trees"] == [row.hex() for row in rows]
-        assert case["commit"] == root([leaf_hash(row) for row in rows]).hex()
+        commit = commitment(account, root([leaf_hash(row) for row in rows]))
+        assert case["commit"] == commit.hex()
         proofs = [msgpack.unpackb(bytes.fromhex(proof)) for proof in case["proofs"]]
         assert [(p[0], p[4], p[5], p[6]) for p in proofs] == places
-        assert all(proved(proof, bytes.fromhex(case["commit"])) for proof in proofs)
+        assert all(proved(proof, commit, account) for proof in proofs)
+        assert not any(proved(proof, commit, account[::-1]) for proof in proofs)
 
 
 def read(text: str) -> tuple[list[bytes], list[int]]:
@@ -151,16 +159,18 @@ def test_the_attributions_in_the_vectors_are_those_of_the_rules(case: dict[str, 
 def test_the_evidence_in_the_vectors_shows_its_spans() -> None:
     shown = make_attribution.load("attribution")["evidence"]
     output = read(shown["output"])[0]
-    _, _, documents = msgpack.unpackb(bytes.fromhex(shown["payload"]))
+    _, _, provider, documents = msgpack.unpackb(bytes.fromhex(shown["payload"]))
+    assert provider.hex() == shown["provider"]
     branches = [msgpack.unpackb(data) for _, _, data, _ in documents]
     assert [branch[0].hex() for branch in branches] == sorted(shown["commits"])
     found = [msgpack.packb(span).hex() for _, spans in branches for span in spans]
     assert sorted(found) == sorted(shown["span_proofs"])
     for contribution, spans in branches:
         commit = bytes.fromhex(shown["commits"][contribution.hex()])
+        account = bytes.fromhex(shown["accounts"][contribution.hex()])
         for number, start, length, document, token, leaves in spans:
             assert number == 0
-            assert all(proved(leaf, commit) and leaf[0] == document for leaf in leaves)
+            assert all(proved(leaf, commit, account) and leaf[0] == document for leaf in leaves)
             assert [leaf[4] for leaf in leaves] == [
                 *range(token // 64, (token + length - 1) // 64 + 1)
             ]

@@ -448,7 +448,7 @@ def payload_that_is_noise(frames: Frames) -> None:
 
 
 def payload_nobody_names(frames: Frames) -> None:
-    data = encode_payload(1, [PayloadDocument(bytes(32), (b"hello",), 1)])
+    data = encode_payload(1, bytes(32), [PayloadDocument(bytes(32), (b"hello",), 1)])
     at = word(frames, "payload")
     frames[at : at + 2] = [["payload", payload_commitment(data), len(data)], ["part", data]]
 
@@ -465,7 +465,7 @@ def payload_nobody_names(frames: Frames) -> None:
         (part_that_is_text, "where bytes belong"),
         (part_with_a_third_item, "malformed part"),
         (payload_that_is_noise, ""),
-        (payload_nobody_names, "no event held here commits to it"),
+        (payload_nobody_names, "no event of its account held here commits to it"),
     ],
 )
 def test_a_payload_that_does_not_fit_is_refused_by_name_and_the_rest_is_kept(

@@ -15,7 +15,7 @@ from openledger_node.ledger import merkle
 from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.errors import BadInput, OlnError, Refused, UsageError
 from openledger_node.ledger.kinds import UseReceipt
-from openledger_node.ledger.payload import DocumentTree, PayloadLeafProof
+from openledger_node.ledger.payload import DocumentTree, PayloadLeafProof, commitment
 from tests.kit.homes import Ready, words
 
 # Tokens 0 to 19 are harbour 60 to 79, which straddle two leaves; 20 to 39 are baker 5 to 24.
@@ -167,9 +167,10 @@ def test_an_output_that_claims_a_place_at_token_2_to_the_30_costs_no_memory() ->
     root = merkle.node_hash(beside, merkle.leaf_hash(bytes(32) + data))
     tree = DocumentTree(root, 2**24 + 1, 2**30 + 5, 2**34)
     shown = PayloadLeafProof(0, 1, tree, (), 2**24, bytes(32), data, (beside,))
-    commit = merkle.leaf_hash(encode(tree))
+    provider = b"provider" + bytes(24)
+    commit = commitment(provider, [tree])
     use = UseReceipt(None, bytes(32), None, 1, 1, commit, 0, (), 1_000_000, "spans")
     span = SpanProof(0, 2**30, 5, 0, 0, (shown,))
-    tokens, text = output_tokens((shown,), span, use)
+    tokens, text = output_tokens((shown,), span, use, provider)
     assert tokens == [b"quay", b"tide", b"salt", b"rope", b"mast"]
     assert text == data.decode()

@@ -17,10 +17,13 @@ from openledger_node.ledger.errors import BadInput
 from openledger_node.ledger.payload import (
     BINARY_LEAF_BYTES,
     CONTAINER,
+    CONTAINER_HEAD_BYTES,
     MAX_LEAF_BYTES,
     DocumentTree,
     PayloadDocument,
     PayloadLeafProof,
+    commitment,
+    container_account,
     cut_binary,
     decode_payload,
     encode_payload,
@@ -29,6 +32,7 @@ from openledger_node.ledger.payload import (
 )
 
 SALT = bytes(range(32))
+ALICE, THIEF = b"alice" + bytes(27), b"thief" + bytes(27)
 
 
 def naive_root(leaves: list[bytes]) -> bytes:
@@ -44,7 +48,7 @@ def naive_root(leaves: list[bytes]) -> bytes:
 
 
 def naive_commit(documents: list[PayloadDocument]) -> bytes:
-    """P2 and P3 with another msgpack library."""
+    """P2 and P3 with another msgpack library, for an event of alice's."""
     rows = []
     for document in documents:
         leaves = [
@@ -53,7 +57,9 @@ def naive_commit(documents: list[PayloadDocument]) -> bytes:
         ]
         size_bytes = sum(len(data) for data in document.slices)
         rows.append(msgpack.packb([naive_root(leaves), len(leaves), document.tokens, size_bytes]))
-    return naive_root(rows)
+    return hashlib.sha256(
+        msgpack.packb(["oln/payload/1", ALICE, naive_root(rows)], use_bin_type=True)
+    ).digest()
 
 
 @st.composite
@@ -70,15 +76,17 @@ def lists_of_documents(min_size: int = 0) -> st.SearchStrategy[list[PayloadDocum
     )
 
 
-def container(*documents: object, name: str = CONTAINER, version: object = 1) -> bytes:
-    return encode([name, version, list(documents)])
+def container(
+    *documents: object, name: str = CONTAINER, version: object = 1, account: object = ALICE
+) -> bytes:
+    return encode([name, version, account, list(documents)])
 
 
 @pytest.mark.rule("P2", "P3")
 @settings(max_examples=60, deadline=None)
 @given(lists_of_documents())
 def test_the_commitment_is_that_of_a_naive_tree(documents: list[PayloadDocument]) -> None:
-    assert payload_commitment(encode_payload(1, documents)) == naive_commit(documents)
+    assert payload_commitment(encode_payload(1, ALICE, documents)) == naive_commit(documents)
 
 
 @pytest.mark.rule("P1", "P5")
@@ -87,8 +95,8 @@ def test_the_commitment_is_that_of_a_naive_tree(documents: list[PayloadDocument]
 def test_a_container_gives_back_what_was_put_in(
     documents: list[PayloadDocument], version: int
 ) -> None:
-    payload = decode_payload(encode_payload(version, documents))
-    assert payload.canon_version == version
+    payload = decode_payload(encode_payload(version, ALICE, documents))
+    assert (payload.canon_version, payload.account) == (version, ALICE)
     assert payload.documents == tuple(documents)
     assert [item.data for item in payload.documents] == [b"".join(d.slices) for d in documents]
 
@@ -96,8 +104,8 @@ def test_a_container_gives_back_what_was_put_in(
 @pytest.mark.rule("P5")
 def test_the_container_is_the_array_that_the_specification_shows() -> None:
     document = PayloadDocument(SALT, (b"ab", b"c"), 2)
-    assert encode_payload(1, [document]) == msgpack.packb(
-        ["oln/payload/1", 1, [[SALT, [2, 1], b"abc", 2]]]
+    assert encode_payload(1, ALICE, [document]) == msgpack.packb(
+        ["oln/payload/1", 1, ALICE, [[SALT, [2, 1], b"abc", 2]]]
     )
 
 
@@ -107,13 +115,13 @@ def test_the_container_is_the_array_that_the_specification_shows() -> None:
 def test_every_leaf_is_proved_and_no_changed_proof_verifies(
     documents: list[PayloadDocument], data: st.DataObject
 ) -> None:
-    payload = decode_payload(encode_payload(1, documents))
+    payload = decode_payload(encode_payload(1, ALICE, documents))
     places = [(d, i) for d, item in enumerate(documents) for i in range(len(item.slices))]
     if not places:
         return
     document, leaf = data.draw(st.sampled_from(places))
     proof = prove_leaf(payload, document, leaf)
-    assert proof.verify(payload.commit)
+    assert proof.verify(payload.commit, ALICE)
     raw = encode(proof)
     assert msgspec.msgpack.decode(raw, type=PayloadLeafProof) == proof
     assert documents[document].salt not in raw
@@ -131,33 +139,117 @@ def test_every_leaf_is_proved_and_no_changed_proof_verifies(
     ]
     for fields in changed:
         altered = msgspec.structs.replace(proof, **fields)
-        if fields == {"documents": proof.documents + 1} and altered.verify(payload.commit):
+        if fields == {"documents": proof.documents + 1} and altered.verify(payload.commit, ALICE):
             # RFC 6962 binds a tree's size only where it changes the path's shape.
             assert len(altered.document_path) == len(proof.document_path)
             continue
-        assert not altered.verify(payload.commit), fields
-    assert not proof.verify(bytes(32))
+        assert not altered.verify(payload.commit, ALICE), fields
+    assert not proof.verify(bytes(32), ALICE)
 
 
 @pytest.mark.rule("P4")
 def test_a_document_s_index_holds_together_with_the_number_of_documents() -> None:
     documents = [PayloadDocument(bytes([n]) * 32, (b"a",), 1) for n in range(5)]
-    payload = decode_payload(encode_payload(1, documents))
+    payload = decode_payload(encode_payload(1, ALICE, documents))
     proof = prove_leaf(payload, 2, 0)
     for other in (0, 1, 3, 4, 5, 2**32):
-        assert not msgspec.structs.replace(proof, document=other).verify(payload.commit)
+        assert not msgspec.structs.replace(proof, document=other).verify(payload.commit, ALICE)
+
+
+@pytest.mark.rule("P3")
+@settings(max_examples=30, deadline=None)
+@given(lists_of_documents())
+def test_one_payload_has_another_commitment_for_each_account(
+    documents: list[PayloadDocument],
+) -> None:
+    own, copied = (encode_payload(1, account, documents) for account in (ALICE, THIEF))
+    assert decode_payload(own).trees == decode_payload(copied).trees
+    assert payload_commitment(own) != payload_commitment(copied)
+    assert payload_commitment(copied) == commitment(THIEF, decode_payload(own).trees)
+
+
+@pytest.mark.rule("P3", "P5")
+def test_a_container_with_a_swapped_account_does_not_match() -> None:
+    container = encode_payload(1, ALICE, [PayloadDocument(SALT, (b"one", b"two"), 2)])
+    swapped = container.replace(ALICE, THIEF)
+    assert decode_payload(swapped).account == THIEF
+    assert payload_commitment(swapped) != payload_commitment(container)
+    for at in range(container.index(ALICE), container.index(ALICE) + 32):
+        changed = container[:at] + bytes([container[at] ^ 1]) + container[at + 1 :]
+        assert payload_commitment(changed) != payload_commitment(container)
+
+
+@pytest.mark.rule("P3", "P4")
+def test_a_proof_of_a_leaf_under_another_account_s_commitment_is_refused() -> None:
+    """The copier has the commitment and even a leaf with its path, out of somebody's evidence."""
+    documents = [PayloadDocument(bytes([n]) * 32, (b"a", b"b", b"c"), 1) for n in range(3)]
+    payload = decode_payload(encode_payload(1, ALICE, documents))
+    for document in range(3):
+        for leaf in range(3):
+            proof = prove_leaf(payload, document, leaf)
+            assert proof.verify(payload.commit, ALICE)
+            for account in (THIEF, b"", ALICE + b"a", bytes(32)):
+                assert not proof.verify(payload.commit, account)
+            assert not proof.verify(commitment(THIEF, payload.trees), ALICE)
+
+
+@pytest.mark.rule("P3")
+def test_a_bare_tree_root_is_no_commitment() -> None:
+    """What commits without an account would be anybody's."""
+    payload = decode_payload(encode_payload(1, ALICE, [PayloadDocument(SALT, (b"a",), 1)]))
+    bare = naive_root([encode(tree) for tree in payload.trees])
+    assert payload.commit != bare
+    assert not prove_leaf(payload, 0, 0).verify(bare, ALICE)
+
+
+@pytest.mark.rule("P5")
+@pytest.mark.parametrize("version", [1, 127, 128, 255, 256, 65_535])
+def test_the_head_of_a_container_gives_its_account(version: int) -> None:
+    container = encode_payload(version, ALICE, [PayloadDocument(SALT, (b"a" * 99,), 1)])
+    assert container_account(container) == ALICE
+    assert container_account(container[:CONTAINER_HEAD_BYTES]) == ALICE
+    assert container_account(encode_payload(version, ALICE, [])) == ALICE
+    end = container.index(ALICE) + 32
+    for cut in range(end):
+        with pytest.raises(BadInput, match="is not oln/payload/1"):
+            container_account(container[:cut])
+
+
+@pytest.mark.rule("P5")
+@pytest.mark.parametrize(
+    "head",
+    [
+        container(name="oln/payload/2"),
+        container(account=ALICE[1:]),
+        container(account="a" * 32),
+        encode([CONTAINER, 1, [[SALT, [1], b"a", 1]]]),
+        encode([CONTAINER, [1], ALICE, []]),
+        encode([CONTAINER, 2**16, ALICE, []]),
+    ],
+    ids=["name", "short", "text", "no account", "version", "version too large"],
+)
+def test_the_head_of_no_container_gives_no_account(head: bytes) -> None:
+    with pytest.raises(BadInput):
+        container_account(head)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=80))
+def test_arbitrary_heads_are_bad_input(head: bytes) -> None:
+    with pytest.raises(BadInput):
+        container_account(head)
 
 
 @pytest.mark.rule("P4")
 def test_the_same_bytes_under_two_salts_share_no_hash() -> None:
-    one = decode_payload(encode_payload(1, [PayloadDocument(SALT, (b"same",), 1)]))
-    two = decode_payload(encode_payload(1, [PayloadDocument(SALT[::-1], (b"same",), 1)]))
+    one = decode_payload(encode_payload(1, ALICE, [PayloadDocument(SALT, (b"same",), 1)]))
+    two = decode_payload(encode_payload(1, ALICE, [PayloadDocument(SALT[::-1], (b"same",), 1)]))
     assert one.commit != two.commit
     assert one.trees[0].root != two.trees[0].root
 
 
 def test_a_proof_of_a_leaf_that_is_not_there_is_a_callers_mistake() -> None:
-    payload = decode_payload(encode_payload(1, [PayloadDocument(SALT, (b"a",), 1)]))
+    payload = decode_payload(encode_payload(1, ALICE, [PayloadDocument(SALT, (b"a",), 1)]))
     for document, leaf in [(1, 0), (-1, 0), (0, 1), (0, -1)]:
         with pytest.raises(ValueError, match="no "):
             prove_leaf(payload, document, leaf)
@@ -181,11 +273,16 @@ MALFORMED = {
     "nothing": b"",
     "not an array": encode(7),
     "another container": container(name="oln/payload/2"),
-    "no documents field": encode([CONTAINER, 1]),
-    "a field too many": encode([CONTAINER, 1, [], 0]),
+    "no documents field": encode([CONTAINER, 1, ALICE]),
+    "no account": encode([CONTAINER, 1, []]),
+    "a short account": container(account=ALICE[1:]),
+    "an account too long": container(account=ALICE + b"a"),
+    "an account as text": container(account="a" * 32),
+    "an account of nil": container(account=None),
+    "a field too many": encode([CONTAINER, 1, ALICE, [], 0]),
     "canon version zero": container(version=0),
     "canon version too large": container(version=2**16),
-    "canon version true": msgpack.packb([CONTAINER, True, []]),
+    "canon version true": msgpack.packb([CONTAINER, True, ALICE, []]),
     "a short salt": container([SALT[1:], [1], b"a", 1]),
     "a salt as text": container(["a" * 32, [1], b"a", 1]),
     "an empty leaf": container([SALT, [0, 1], b"a", 1]),
@@ -219,12 +316,12 @@ def test_arbitrary_bytes_are_bad_input_or_a_payload(data: bytes) -> None:
         payload = decode_payload(data)
     except BadInput:
         return
-    assert encode_payload(payload.canon_version, payload.documents) == data
+    assert encode_payload(payload.canon_version, payload.account, payload.documents) == data
 
 
 def test_a_leaf_of_the_largest_size_is_accepted() -> None:
     document = PayloadDocument(SALT, (bytes(MAX_LEAF_BYTES),), 0)
-    assert decode_payload(encode_payload(1, [document])).documents == (document,)
+    assert decode_payload(encode_payload(1, ALICE, [document])).documents == (document,)
 
 
 @pytest.mark.parametrize(
@@ -239,35 +336,37 @@ def test_a_leaf_of_the_largest_size_is_accepted() -> None:
 )
 def test_no_container_is_made_that_could_not_be_read(document: PayloadDocument) -> None:
     with pytest.raises(BadInput):
-        encode_payload(1, [document])
+        encode_payload(1, ALICE, [document])
     with pytest.raises(BadInput):
-        encode_payload(0, [])
+        encode_payload(0, ALICE, [])
+    with pytest.raises(BadInput, match="not 32"):
+        encode_payload(1, ALICE[1:], [])
 
 
 @pytest.mark.parametrize(
     ("limit", "value"),
-    [("MAX_PAYLOAD_BYTES", 60), ("MAX_DOCUMENT_BYTES", 1), ("MAX_DOCUMENT_LEAVES", 1)],
+    [("MAX_PAYLOAD_BYTES", 90), ("MAX_DOCUMENT_BYTES", 1), ("MAX_DOCUMENT_LEAVES", 1)],
 )
 def test_past_a_limit_nothing_is_made_or_read(
     monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
     """The limits lie beyond what a test can hold, so it lowers them."""
     documents = [PayloadDocument(SALT, (b"a" * 20, b"b"), 1)]
-    data = encode_payload(1, documents)
+    data = encode_payload(1, ALICE, documents)
     assert decode_payload(data).documents == tuple(documents)
     monkeypatch.setattr(module, limit, value)
     with pytest.raises(BadInput, match="at most"):
         decode_payload(data)
     with pytest.raises(BadInput, match="at most"):
-        encode_payload(1, documents)
+        encode_payload(1, ALICE, documents)
 
 
 def test_a_payload_of_too_many_documents_is_refused() -> None:
     document = PayloadDocument(SALT, (), 0)
     with pytest.raises(BadInput, match="at most 1,000,000"):
-        encode_payload(1, [document] * 1_000_001)
+        encode_payload(1, ALICE, [document] * 1_000_001)
     record = encode([SALT, [], b"", 0])
-    head = encode([CONTAINER, 1])[1:]
-    data = b"\x93" + head + b"\xdd" + (1_000_001).to_bytes(4, "big") + record * 1_000_001
+    head = encode([CONTAINER, 1, ALICE])[1:]
+    data = b"\x94" + head + b"\xdd" + (1_000_001).to_bytes(4, "big") + record * 1_000_001
     with pytest.raises(BadInput, match="malformed"):
         decode_payload(data)

@@ -318,7 +318,7 @@ def test_erasing_a_receipt_takes_its_outputs_and_evidence_away(stage: Ready) -> 
     event = maker.show(used.receipt_id)
     assert event.payload == "held"
     maker.data_erase(used.receipt_id)
-    assert maker.show(used.receipt_id).payload == "absent"
+    assert maker.show(used.receipt_id).payload == "erased"
     with maker.core.store.read() as snapshot:
         assert snapshot.is_erased(bytes.fromhex(event.body["output_root"]))
     stage.coop.settle()

@@ -26,6 +26,7 @@ from tests.sync.links import deliver, greeted, lengths_of, replace
 
 SALT = bytes(range(32))
 CANON = 1
+AUTHOR = b"author" + bytes(26)
 Frame = m.PayloadHead | m.Document | m.Piece
 
 
@@ -45,11 +46,11 @@ SOME = [document(b"one", b"two", tokens=2), document(), document(*cut_binary(byt
 
 
 def container_of(parts: list[PayloadDocument]) -> bytes:
-    return encode_payload(CANON, parts)
+    return encode_payload(CANON, AUTHOR, parts)
 
 
 def intake_of(container: bytes) -> payloads.PayloadIntake:
-    return payloads.PayloadIntake(decode_payload(container).commit, len(container))
+    return payloads.PayloadIntake(decode_payload(container).commit, AUTHOR, len(container))
 
 
 def event_of(message: Frame) -> PayloadHeadCame | DocumentCame | PieceCame:
@@ -279,6 +280,13 @@ def head_with(*trees: object) -> Frame:
 )
 def test_a_payload_that_lies_is_a_fault(frames: list[Frame], code: str) -> None:
     assert fault_of(intake_of(TWO), frames) == code
+
+
+@pytest.mark.rule("Y20", "P3")
+def test_a_payload_of_another_account_than_the_event_s_is_a_fault() -> None:
+    """The event names the commitment of somebody else's payload, and the peer sends that one."""
+    intake = payloads.PayloadIntake(decode_payload(TWO).commit, b"thief" + bytes(27), len(TWO))
+    assert fault_of(intake, [HEAD]) == "bad_payload"
 
 
 @pytest.mark.rule("Y20")

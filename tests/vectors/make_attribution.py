@@ -133,11 +133,12 @@ def leaves_vectors() -> dict[str, Any]:
     return {"what": "T4, T5: where documents are cut into leaves", "cases": cases}
 
 
-def payload_of(*documents: bytes) -> Payload:
-    """A payload with salts that follow from the documents' places."""
+def payload_of(account: bytes, *documents: bytes) -> Payload:
+    """A payload for this account, with salts that follow from the documents' places."""
     cuts = [cut_document(data) for data in documents]
     return Payload(
         1,
+        account,
         tuple(
             PayloadDocument(digest("salt", index), cut.slices, cut.tokens)
             for index, cut in enumerate(cuts)
@@ -159,14 +160,16 @@ def payload_vectors() -> dict[str, Any]:
     }
     cases = []
     for name, documents in groups.items():
-        payload = payload_of(*documents)
+        account = digest("account", name)
+        payload = payload_of(account, *documents)
         places = [
             (d, i) for d, item in enumerate(payload.documents) for i in range(len(item.slices))
         ]
         cases.append(
             {
                 "name": name,
-                "container": encode_payload(1, payload.documents).hex(),
+                "account": account.hex(),
+                "container": encode_payload(1, account, payload.documents).hex(),
                 "commit": payload.commit.hex(),
                 "trees": [encode(tree).hex() for tree in payload.trees],
                 "proofs": [_proof(prove_leaf(payload, d, i)) for d, i in places],
@@ -248,7 +251,10 @@ def _evidence() -> dict[str, Any]:
     """Two contributions of one document each, an output that draws on both, and the evidence."""
     texts = [" ".join(f"w{n}" for n in range(90)), (VERSE + ". ") * 2]
     scope = scope_of([[text] for text in texts], [])
-    payloads = {digest("contribution", n): payload_of(t.encode()) for n, t in enumerate(texts)}
+    payloads = {
+        digest("contribution", n): payload_of(digest("owner", n), t.encode())
+        for n, t in enumerate(texts)
+    }
     output = " ".join(f"w{n}" for n in range(60, 75)) + " then " + VERSE
     read = canonical_text(output.encode())
     assert read is not None
@@ -258,11 +264,13 @@ def _evidence() -> dict[str, Any]:
         for span in spans
     ]
     salts = {key: digest("evidence", key.hex()) for key in payloads}
-    data = encode_evidence(branches, salts)
+    data = encode_evidence(digest("provider"), branches, salts)
     return {
         "output": output,
+        "accounts": {key.hex(): payload.account.hex() for key, payload in payloads.items()},
         "commits": {key.hex(): payload.commit.hex() for key, payload in payloads.items()},
         "span_proofs": [encode(branch.spans[0]).hex() for branch in branches],
+        "provider": digest("provider").hex(),
         "payload": data.hex(),
         "payload_commit": decode_payload(data).commit.hex(),
     }

@@ -35,7 +35,7 @@ class Sought:
 
 
 class PayloadSeeker:
-    """What a node looks for among its links."""
+    """What a node looks for among its links, by event: two may name one commitment in vain."""
 
     def __init__(self) -> None:
         self._sought: dict[bytes, Sought] = {}
@@ -46,8 +46,8 @@ class PayloadSeeker:
 
     def seek(self, payloads: Iterable[Sought]) -> None:
         """These are wanted, and nothing else any more."""
-        self._sought = {item.commit: item for item in payloads}
-        self._intakes = {c: intake for c, intake in self._intakes.items() if c in self._sought}
+        self._sought = {item.event_id: item for item in payloads}
+        self._intakes = {e: intake for e, intake in self._intakes.items() if e in self._sought}
 
     def ask(self, runner: LinkRunner) -> bool:
         """Asks a link for the next payload it has not been asked for; one at a time."""
@@ -55,41 +55,42 @@ class PayloadSeeker:
         if any(number == link for number, _ in self._under_way):
             return False
         busy = set(self._under_way.values())
-        for commit, item in self._sought.items():
-            asked = self._asked.setdefault(commit, set())
-            if commit in busy or link in asked:
+        for event_id, item in self._sought.items():
+            asked = self._asked.setdefault(event_id, set())
+            if event_id in busy or link in asked:
                 continue
             asked.add(link)
-            intake = self._intakes.get(commit)
+            intake = self._intakes.get(event_id)
             if intake is None:
-                intake = PayloadIntake(commit, item.size_bytes)
-                self._intakes[commit] = intake
+                intake = PayloadIntake(item.commit, item.account, item.size_bytes)
+                self._intakes[event_id] = intake
             point = intake.resume_point
             intake.restart()
-            want_id = runner.session.send_payload_want(item.event_id, commit, *point)
-            self._under_way[link, want_id] = commit
+            want_id = runner.session.send_payload_want(event_id, item.commit, *point)
+            self._under_way[link, want_id] = event_id
             return True
         return False
 
     def is_idle(self, link: int) -> bool:
         """Whether a link owes nothing and there is nothing left to ask it for."""
         return not any(number == link for number, _ in self._under_way) and not any(
-            link not in self._asked.get(commit, ()) for commit in self._sought
+            link not in self._asked.get(event_id, ()) for event_id in self._sought
         )
 
     def came(self, runner: LinkRunner, hub: Hub, event: Came) -> None:
         """A part of a payload. PeerFault when it does not verify."""
         key = runner.number, event.want_id
-        commit = self._under_way.get(key)
-        intake = self._intakes.get(commit) if commit is not None else None
-        if commit is None or intake is None:
+        event_id = self._under_way.get(key)
+        intake = self._intakes.get(event_id) if event_id is not None else None
+        if event_id is None or intake is None:
             runner.session.consumed(event.frame_bytes)
             return
         intake.take(event)
         runner.session.consumed(event.frame_bytes)
         if intake.is_whole:
             runner.session.payload_done(event.want_id)
-            del self._under_way[key], self._intakes[commit], self._sought[commit]
+            commit = self._sought[event_id].commit
+            del self._under_way[key], self._intakes[event_id], self._sought[event_id]
             hub.start(self._keep, hub, commit, intake.container())
 
     async def _keep(self, hub: Hub, commit: bytes, container: bytes) -> None:
