@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from openledger_node.ledger.encoding import encode
-from openledger_node.ledger.events import MAX_LEAF_BYTES, acceptance_fault
+from openledger_node.ledger.events import LEAF_ITEMS, MAX_LEAF_BYTES, acceptance_fault
 from openledger_node.ledger.kinds import BODY_TYPES
 
 _SHORT_TEXT_LENGTH: Final = 0x1F
@@ -28,7 +28,27 @@ def _leaf_decoder(shape: type[Any]) -> Callable[[bytes], Any]:
     return msgspec.msgpack.Decoder(leaf).decode
 
 
+_decode_any: Final = msgspec.msgpack.Decoder().decode
+_SCALARS: Final = frozenset((int, str, bytes, type(None)))
+_BODY_ITEM: Final = 4
 _decoders: Final = {kind.encode(): _leaf_decoder(shape) for kind, shape in BODY_TYPES.items()}
+
+
+def _is_plain(leaf: bytes, index: int) -> bool:
+    """Whether a leaf of any kind is accepted as one whose body is an array of plain values."""
+    try:
+        value = _decode_any(leaf)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
+    if type(value) is not list or len(value) != LEAF_ITEMS or value[1] != index:
+        return False
+    body = value.pop(_BODY_ITEM)
+    if type(body) is not list or not _SCALARS.issuperset(map(type, body)):
+        return False
+    if not _SCALARS.issuperset(map(type, value)):
+        return False
+    value.insert(_BODY_ITEM, body)
+    return encode(value) == leaf
 
 
 def first_fault(leaves: Sequence[bytes], first_index: int) -> tuple[int, str] | None:
@@ -46,6 +66,8 @@ def first_fault(leaves: Sequence[bytes], first_index: int) -> tuple[int, str] | 
                     value = None
                 if value is not None and value[1] == index and encode(value) == leaf:
                     continue
+            if _is_plain(leaf, index):
+                continue
         fault = acceptance_fault(leaf, index)
         if fault:
             return index, fault

@@ -1,7 +1,10 @@
-"""`scripts/bench peers`: works W1 and W3 with our program, and beside other systems where given.
+"""`scripts/bench peers`: works W1 to W4 with our program, and beside other systems where given.
 
 - W1 appends entries of 300 bytes, signed; W3 reads them all, in order, in a fresh process: once
   with a warm page cache, once with the store's pages dropped. Ours appends one batch, durable.
+- W2 brings them all to an empty node in another process over loopback, from before the connection
+  until each is verified and stored; W4 does so with 100 new ones, and with 100 more on the link
+  that is then up, from the append to stored at the other end.
 - A suite is a folder of other systems' programs behind the same line protocol, with the entries to
   append: `common/spin.py`, `data/entries.jsonl`, `hypercore/peer.js` with its packages installed.
 - All take turns within one run, on the same entries, so that a ratio compares like with like. Where
@@ -34,6 +37,10 @@ QUIT_SECONDS: Final = 30
 OUR_PROGRAM: Final = (sys.executable, "-m", "scripts.benchmarks.peer_program")
 OURS: Final = "openledger-node"
 APPEND: Final = "W1 append"
+BULK: Final = "W2 bulk sync"
+SMALL: Final = "W4 100 new: connect to stored"
+NEW: Final = 100
+SETTLE_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +71,18 @@ class Running:
         )
 
     def ask(self, command: str) -> dict[str, Any]:
-        """Sends one command and waits for its answer; lines that are no answer are passed over."""
-        assert self._process.stdin is not None and self._process.stdout is not None
+        """Sends one command and waits for its answer."""
+        self.send(command)
+        return self.answer(command)
+
+    def send(self, command: str) -> None:
+        assert self._process.stdin is not None
         self._process.stdin.write(command + "\n")
         self._process.stdin.flush()
+
+    def answer(self, command: str) -> dict[str, Any]:
+        """The next answer; lines that are none are passed over."""
+        assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith("{"):
                 answer: dict[str, Any] = json.loads(line)
@@ -75,6 +90,12 @@ class Running:
                     raise PeerFailed(f"{self.name}: {command}: {answer['error']}")
                 return answer
         raise PeerFailed(f"{self.name}: it ended while it was asked to {command}")
+
+    def peak_mib(self) -> float:
+        """The most memory that the process has had."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        line = next(item for item in status.splitlines() if item.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
 
     def quit(self) -> None:
         self.ask("quit")
@@ -139,8 +160,35 @@ def works_of(program: Program, store: Path, entries: Path, count: int) -> list[F
                 raise PeerFailed(f"{program.name}: {answer['n']} of {count} entries were read")
         note(f"W3 read only, {cache}", count / answer["s"], "entries/s")
         note(f"W3 start, open, read, {cache}", count / (answer["s"] + opened), "entries/s")
+    figures += _two_nodes(program, store, entries, count)
     shutil.rmtree(store)
     return figures
+
+
+def _two_nodes(program: Program, store: Path, entries: Path, count: int) -> Iterator[Figure]:
+    """W2 and W4 of one program; its first store holds `count` entries."""
+    empty = store.with_name(f"{store.name}-empty")
+    with running(program, store, entries) as one, running(program, empty, entries) as other:
+        one.ask("open")
+        address = one.ask("serve")["addr"]
+        other.ask("open")
+        seconds = other.ask(f"sync {address} {count}")["s"]
+        yield Figure(program.name, BULK, count / seconds, "entries/s")
+        yield Figure(program.name, "W2 receiver's peak memory", other.peak_mib(), "MiB")
+    with running(program, store, entries) as one, running(program, empty, entries) as other:
+        one.ask("open")
+        address = one.ask("serve")["addr"]
+        other.ask("open")
+        one.ask(f"append {count} {NEW}")
+        seconds = other.ask(f"sync {address} {count + NEW}")["s"]
+        yield Figure(program.name, SMALL, seconds * 1_000, "ms")
+        time.sleep(SETTLE_S)
+        other.send(f"wait {count + 2 * NEW}")
+        began = one.ask(f"append {count + NEW} {NEW}").get("t0", time.monotonic_ns())
+        live = (other.answer(f"wait {count + 2 * NEW}")["t1"] - began) / 1e6
+        yield Figure(program.name, "W4 live: append to 100 stored", live, "ms")
+    shutil.rmtree(empty)
+    shutil.rmtree(empty.with_name(f"{store.name}.genesis.json"), ignore_errors=True)
 
 
 def programs(suite: Path | None) -> list[Program]:
@@ -178,7 +226,7 @@ def ratios(runs: Mapping[str, Sequence[Sequence[Figure]]]) -> Iterator[str]:
     for other in runs:
         if other == OURS:
             continue
-        for figure in (APPEND, "W3 read only, warm", "W3 start, open, read, warm", "W1 disk"):
+        for figure in (APPEND, BULK, SMALL, "W3 read only, warm", "W1 disk"):
             pairs = zip(values(OURS, figure), values(other, figure), strict=True)
             each = [ours / theirs for ours, theirs in pairs]
             spread = f"{number(min(each))} to {number(max(each))}"
@@ -194,7 +242,7 @@ def peers(suite: Path | None, count: int, repeats: int, place: Path | None) -> i
         entries = suite / "data" / "entries.jsonl" if suite else root / "entries.jsonl"
         if not entries.is_file():
             entries = root / "entries.jsonl"
-            lines = (entry_line(index) + "\n" for index in range(count))
+            lines = (entry_line(index) + "\n" for index in range(count + 2 * NEW))
             entries.write_text("".join(lines), encoding="ascii")
         for turn in range(1, repeats + 1):
             for program in programs(suite):

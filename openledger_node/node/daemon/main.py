@@ -327,7 +327,7 @@ def run_node(
 
 def first_known(errors: BaseExceptionGroup[BaseException]) -> OlnError | KeyboardInterrupt | None:
     """The error for people in a group, when nothing else is in it."""
-    rest, known = errors.split(lambda e: not isinstance(e, OlnError | KeyboardInterrupt))
+    known, rest = errors.split((OlnError, KeyboardInterrupt))
     if rest is not None or known is None:
         return None
     inner: BaseException = known

@@ -15,8 +15,8 @@ import trio
 from openledger_node.ledger.heads import Mark
 from openledger_node.store.store import Store
 
-WATCH_S: Final = 0.025
-"""A fortieth of a second: at rest this costs well under a hundredth of a core."""
+WATCH_S: Final = 0.05
+"""A twentieth of a second: at rest this costs well under a hundredth of a core."""
 ALL_LOGS_S: Final = 1.0
 
 Io = Callable[..., Awaitable[Any]]
