@@ -22,6 +22,8 @@ from openledger_node.node.reading import find_event, well_formed
 from openledger_node.node.replication.payloads import Sought
 from openledger_node.store.snapshot import LogInfo, Snapshot
 
+STRANGER: Final = b""
+"""In place of the account of a peer whose device is not enrolled in it."""
 MAX_SOUGHT: Final = 10_000
 """Payloads looked for at a time; the rest follow when these have come."""
 _CONTRIBUTE: Final = b"data.contribute"
@@ -41,9 +43,18 @@ def may_have(contribution: ContributionView | None, account: bytes) -> bool:
     )
 
 
-def payload_for(snapshot: Snapshot, account: bytes, event_id: bytes, commit: bytes) -> bytes | None:
-    """The payload of an event, when the account may have it and it is held here whole."""
-    if not _may_be_served(snapshot, account, event_id):
+def is_enrolled(snapshot: Snapshot, account: bytes, device: bytes) -> bool:
+    """Whether a device speaks for an account, by the final state."""
+    chain = views.chain(snapshot.state, account)
+    return chain is not None and device in chain.devices and chain.devices[device] is None
+
+
+def payload_for(
+    snapshot: Snapshot, account: bytes, device: bytes, event_id: bytes, commit: bytes
+) -> bytes | None:
+    """The payload of an event, when the peer may have it and it is held here whole."""
+    known = account if is_enrolled(snapshot, account, device) else STRANGER
+    if not _may_be_served(snapshot, known, event_id):
         return None
     found = find_event(snapshot, event_id)
     if found is None or found.event.payload_commit != commit:

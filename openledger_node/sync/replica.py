@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from openledger_node.ledger.events import SEGMENT_LEAVES
+from openledger_node.ledger.events import MAX_SEQ, SEGMENT_LEAVES
 from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.heads import Mark
 from openledger_node.sync.frontier import fork_digest, frontier_digest, proof_rank
@@ -334,11 +334,14 @@ class Replica:
             del self._in_flight[fetch.log_id]
             self._offer_again(fetch.log_id)
 
-    def refused(self, fetch: Fetch) -> None:
-        """The peer did not supply it, or this node does not take it: not asked of it again."""
+    def refused(self, fetch: Fetch, *, for_good: bool = False) -> None:
+        """The peer did not supply it: not asked of it again until it offers more.
+
+        `for_good`: this node does not take it, however long it grows while the link lasts.
+        """
         state = self._links.get(fetch.link)
         if state is not None and fetch.purpose == "grow":
-            state.refused[fetch.name] = fetch.offered
+            state.refused[fetch.name] = MAX_SEQ if for_good else fetch.offered
         self.fetched(fetch)
 
     def suspect(self, log_id: bytes, link: int) -> None:

@@ -117,7 +117,9 @@ class MemoryHolder:
         log = self.logs.get(log_id)
         return log.genesis if log else None
 
-    def payload_for(self, account: bytes, event_id: bytes, commit: bytes) -> bytes | None:
+    def payload_for(
+        self, account: bytes, device: bytes, event_id: bytes, commit: bytes
+    ) -> bytes | None:
         return self.payloads.get(commit)
 
     # Writing.
@@ -133,6 +135,8 @@ class MemoryHolder:
     def _land(self, arrival: Arrival) -> Landed:
         log = self.logs.get(arrival.head.log_id)
         held = log.head.mark if log and log.head else None
+        if log is None and arrival.first:
+            return Landed(None, gap=True)
         try:
             genesis = log.genesis if log else parse_log_open(arrival.leaves[0])
             head = verify_head(arrival.head, genesis)

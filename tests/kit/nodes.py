@@ -46,7 +46,7 @@ class Node:
         self.device = key("device", name)
         self.account = digest("account", name)
         self.holder = MemoryHolder()
-        self.known: set[bytes] = set()
+        self.known: set[tuple[bytes, bytes]] = set()
         self.found: list[tuple[ForkEvidence, bool]] = []
         self.faults: list[PeerFault] = []
         self.own_elsewhere: list[bytes] = []

@@ -50,7 +50,11 @@ class Asked:
 
 
 class Fetcher:
-    """One link's WANTs. Calls made from the link's reader; nothing here waits."""
+    """One link's WANTs. Calls made from the link's reader; nothing here waits.
+
+    What comes in one piece was split into events before the first of them was acted on: an answer
+    may still follow for a question that was cancelled meanwhile, and is passed over.
+    """
 
     def __init__(
         self,
@@ -101,7 +105,9 @@ class Fetcher:
 
     def head_came(self, want_id: int, opening: bytes, head: SignedHead) -> None:
         """The first answer to a WANT: which log, how long, signed by whom."""
-        asked = self._asked[want_id]
+        asked = self._asked.get(want_id)
+        if asked is None:
+            return
         fetch = asked.fetch
         if asked.segment is not None:
             asked.head = head
@@ -115,7 +121,7 @@ class Fetcher:
         refusal = self._admission.refusal(genesis, head)
         mark = fetch.mark
         if refusal is not None or head.size <= fetch.first or (mark and head.size < mark.size):
-            self._drop(want_id, asked)
+            self._drop(want_id, asked, for_good=refusal is not None)
         elif not self._replica.opened(fetch, head.log_id):
             self._session.send_cancel(want_id)
             del self._asked[want_id]
@@ -134,18 +140,20 @@ class Fetcher:
             raise fault("bad_log", "it offers a log of another ledger")
         return genesis
 
-    def _drop(self, want_id: int, asked: Asked) -> None:
+    def _drop(self, want_id: int, asked: Asked, *, for_good: bool) -> None:
         """This log is not taken from this peer."""
         self._session.send_cancel(want_id)
         del self._asked[want_id]
         if asked.fetch.purpose == "fork":
             self._replica.cleared(asked.fetch)
-        self._replica.refused(asked.fetch)
+        self._replica.refused(asked.fetch, for_good=for_good)
 
     def spine_came(self, want_id: int, roots: bytes, frame_bytes: int) -> None:
-        asked = self._asked[want_id]
-        asked.spine += roots
         self._session.consumed(frame_bytes)
+        asked = self._asked.get(want_id)
+        if asked is None:
+            return
+        asked.spine += roots
         if len(asked.spine) > asked.spine_bytes:
             raise fault("spine", "it sent more segment roots than the log has segments")
         if len(asked.spine) == asked.spine_bytes:
@@ -170,18 +178,21 @@ class Fetcher:
         self._streams[asked.stream] = asked
 
     def leaves_came(self, want_id: int, leaves: list[bytes], frame_bytes: int) -> None:
-        asked = self._asked[want_id]
+        asked = self._asked.get(want_id)
+        if asked is None:
+            self._session.consumed(frame_bytes)
+            return
         head = asked.head
         if head is None:
             raise fault("unasked", "it sent events before their head")
         asked.size_bytes += frame_bytes
-        account = asked.genesis.account_id if asked.genesis is not None else b""
-        if account and not self._admission.spend(account, head.log_id, frame_bytes):
+        genesis = asked.genesis
+        if genesis is not None and not self._admission.spend(genesis, frame_bytes):
             self._session.consumed(asked.size_bytes if asked.stream is None else frame_bytes)
             if asked.stream is not None:
                 asked.stream.dead = True
                 self._streams.pop(asked.stream, None)
-            self._drop(want_id, asked)
+            self._drop(want_id, asked, for_good=True)
             return
         if asked.stream is not None:
             stream = asked.stream
@@ -207,7 +218,9 @@ class Fetcher:
 
     def missing_came(self, want_id: int) -> None:
         """The peer does not supply it."""
-        asked = self._asked.pop(want_id)
+        asked = self._asked.pop(want_id, None)
+        if asked is None:
+            return
         if asked.fetch.purpose == "fork":
             self._replica.cleared(asked.fetch)
         self._replica.refused(asked.fetch)

@@ -8,7 +8,6 @@ from typing import Any
 
 import trio
 
-from openledger_node.credit import views
 from openledger_node.ledger.acceptance import first_fault
 from openledger_node.ledger.errors import BadInput, OlnError, StoreUnavailable, VerificationFailed
 from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis, parse_log_open
@@ -16,10 +15,10 @@ from openledger_node.ledger.forks import ForkEvidence, verify_fork
 from openledger_node.ledger.heads import Mark, SignedHead, VerifiedHead, verify_head
 from openledger_node.ledger.merkle import Frontier
 from openledger_node.node.core import NodeCore
-from openledger_node.node.replication.admission import Admission
+from openledger_node.node.replication.admission import Admission, Owner
 from openledger_node.node.replication.engine import Hooks, Hub, Identity
 from openledger_node.node.replication.holder import Arrival, Landed, Served
-from openledger_node.node.sharing import payload_for
+from openledger_node.node.sharing import is_enrolled, payload_for
 from openledger_node.store.ingest import Growth, Ingestion, grow_many
 from openledger_node.store.snapshot import LogInfo, Snapshot
 from openledger_node.store.store import Store
@@ -84,12 +83,14 @@ class HomeHolder:
         places: list[int] = []
         for arrival in arrivals:
             try:
-                growths.append(self._verified(arrival))
+                growth = self._verified(arrival)
             except OlnError as error:
                 landed.append(Landed(None, fault=error))
-            else:
+                continue
+            if growth is not None:
                 places.append(len(landed))
-                landed.append(Landed(None))
+                growths.append(growth)
+            landed.append(Landed(None, gap=growth is None))
         try:
             grown = grow_many(self._store, growths) if growths else []
         except StoreUnavailable as error:
@@ -102,11 +103,12 @@ class HomeHolder:
             landed[place] = Landed(mark, done.added, done.gap, done.differs, fault)
         return landed
 
-    def _verified(self, arrival: Arrival) -> Growth:
+    def _verified(self, arrival: Arrival) -> Growth | None:
+        """None when the log is new here and its first event did not come."""
         genesis = self.genesis(arrival.head.log_id)
         if genesis is None:
-            if arrival.first or not arrival.leaves:
-                raise BadInput("it sends a log that is new here without its first event")
+            if arrival.first:
+                return None
             genesis = parse_log_open(arrival.leaves[0])
         head = verify_head(arrival.head, genesis)
         refused = first_fault(arrival.leaves, arrival.first)
@@ -130,10 +132,12 @@ class HomeHolder:
 
     # Payloads.
 
-    def payload_for(self, account: bytes, event_id: bytes, commit: bytes) -> bytes | None:
+    def payload_for(
+        self, account: bytes, device: bytes, event_id: bytes, commit: bytes
+    ) -> bytes | None:
         """The payload of an event, for a peer's account that may have it."""
         with self._store.read() as snapshot:
-            return payload_for(snapshot, account, event_id, commit)
+            return payload_for(snapshot, account, device, event_id, commit)
 
     def put_payload(self, commit: bytes, data: bytes) -> None:
         self._store.put_payload(commit, data)
@@ -194,11 +198,11 @@ def _has(snapshot: Snapshot, log: LogInfo, mark: Mark) -> bool:
 def admission_of(core: NodeCore) -> Admission:
     """Whose logs this home takes in, by its settings."""
     with core.store.read() as snapshot:
-        held = [(log.genesis.account_id, log.log_id) for log in snapshot.logs()]
+        held = [log.genesis for log in snapshot.logs()]
 
-    def known(account: bytes) -> bool:
+    def known(owner: Owner) -> bool:
         with core.store.read() as snapshot:
-            return views.chain(snapshot.state, account) is not None
+            return is_enrolled(snapshot, *owner)
 
     return Admission(
         core.config.sync_admission,  # type: ignore[arg-type]  # the settings hold it to its choices

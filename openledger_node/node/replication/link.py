@@ -234,7 +234,13 @@ class LinkRunner:
         return True
 
     async def _serve(self) -> bool:
-        return await self._server.step() or await self._payloads.step()
+        """Queues answers, as many as one send takes; False when there are none to give now."""
+        queued = False
+        while self.session.pending_bytes < QUEUED_BYTES:
+            if not (await self._server.step() or await self._payloads.step()):
+                break
+            queued = True
+        return queued
 
     async def _tell(self) -> bool:
         if self.session.credit_bytes < 2 * PUSH_BYTES:
@@ -342,9 +348,8 @@ class LinkRunner:
             if genesis.ledger_id != self.session.ledger_id:
                 raise fault("bad_log", "it sends a log of another ledger")
         admission = self._hub.admission
-        return admission.refusal(genesis, event.head) is None and admission.spend(
-            genesis.account_id, event.head.log_id, event.frame_bytes
-        )
+        refusal = admission.refusal(genesis, event.head)
+        return refusal is None and admission.spend(genesis, event.frame_bytes)
 
     def _wanted(self, event: s.Wanted) -> None:
         log_id = event.log if len(event.log) == 32 else self._table.log_of(event.log)

@@ -154,8 +154,10 @@ class PayloadServer:
 
     async def _begin(self, want: e.PayloadWanted) -> None:
         hub, peer = self._hub, self._runner.peer
-        account = peer.peer.account if peer is not None else b""
-        data = await hub.io(hub.holder.payload_for, account, want.event_id, want.commit)
+        if peer is None:
+            return
+        who = peer.peer.account, peer.peer.device
+        data = await hub.io(hub.holder.payload_for, *who, want.event_id, want.commit)
         if data is None:
             self._runner.session.send_missing(want.want_id, Reason.NOT_SERVED)
             return

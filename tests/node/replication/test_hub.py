@@ -270,7 +270,7 @@ def test_a_log_that_admission_refuses_is_not_stored_and_not_asked_for_again() ->
     async def play(world: World) -> None:
         a, b = await world.node("a"), await world.node("b")
         b.admission = b.hub.admission = Admission(
-            "listed", listed=(), unknown_bytes=0, known=lambda account: False, held=()
+            "listed", listed=(), unknown_bytes=0, known=lambda owner: False, held=()
         )
         a.append(600)
         world.connect(a, b)
