@@ -14,7 +14,13 @@ from openledger_node.api import open_home
 from openledger_node.exchange.bundle import MAGIC, MAX_PAYLOAD_BYTES
 from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.errors import BadInput, OlnError, Refused, UsageError
-from openledger_node.ledger.payload import PayloadDocument, encode_payload, payload_commitment
+from openledger_node.ledger.kinds import DataContribute
+from openledger_node.ledger.payload import (
+    PayloadDocument,
+    decode_payload,
+    encode_payload,
+    payload_commitment,
+)
 from openledger_node.node.results import BundleMoved
 from openledger_node.store.frames import MAX_FRAME_BYTES, FrameWriter, read_frames
 from tests.kit.homes import WITNESS, Coop, Ready, words
@@ -453,9 +459,17 @@ def payload_nobody_names(frames: Frames) -> None:
     frames[at : at + 2] = [["payload", payload_commitment(data), len(data)], ["part", data]]
 
 
+def payload_with_a_swapped_account(frames: Frames) -> None:
+    at = word(frames, "part")
+    payload = decode_payload(frames[at][1])
+    other = payload.account[::-1]
+    frames[at][1] = encode_payload(payload.canon_version, other, payload.documents)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        (payload_with_a_swapped_account, "do not match its commitment"),
         (payload_with_wrong_commitment, "do not match its commitment"),
         (payload_with_altered_part, ""),
         (payload_longer_than_stated, "longer than it states"),
@@ -479,6 +493,24 @@ def test_a_payload_that_does_not_fit_is_refused_by_name_and_the_rest_is_kept(
     assert refusal.what.startswith("payload ")
     assert reason in refusal.reason
     assert (moved.logs, moved.payloads) == (1, 1)
+
+
+@pytest.mark.rule("P3")
+def test_a_payload_that_only_a_copier_names_is_not_taken_in(two: Coop) -> None:
+    """The copier hands on alice's payload beside its own log, which names the commitment."""
+    from_alice = exported(two)
+    at = word(from_alice, "payload")
+    _, commit, size_bytes = from_alice[at]
+    body = DataContribute(None, "mine", "", "text/plain", 1, 1, size_bytes, 60, (), ())
+    two["newcomer"].core.append_one("data.contribute", body, commit, size_bytes)
+    path = two.file()
+    two["newcomer"].bundle_export(path)
+    frames = [*frames_of(path), *from_alice[at : at + 2]]
+    two.join("third")
+    moved = imported(two, frames, "third")
+    (refusal,) = moved.refused
+    assert "no event of its account held here commits to it" in refusal.reason
+    assert (moved.logs, moved.payloads) == (1, 0)
 
 
 def test_a_payload_whose_name_is_no_bytes_ends_the_import(two: Coop) -> None:

@@ -140,6 +140,21 @@ def test_inclusion_proofs_are_those_of_the_rfc_and_verify(count: int, data: st.D
 
 
 @pytest.mark.rule("M2")
+@given(st.integers(1, 120), st.data())
+def test_a_path_leads_to_the_root_or_is_no_path(count: int, data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, count - 1))
+    leaves = made(count)
+    hashes = merkle.leaf_hashes(leaves)
+    found = merkle.inclusion_proof(hashes, index)
+    assert merkle.inclusion_root(hashes[index], index, count, found) == mth(leaves)
+    assert merkle.inclusion_root(bytes(32), index, count, found) != mth(leaves)
+    for wrong in ([*found, bytes(32)], [*found[:-1], b"short"], found[1:] if found else [b""]):
+        assert merkle.inclusion_root(hashes[index], index, count, wrong) is None
+    for place in (-1, count):
+        assert merkle.inclusion_root(hashes[index], place, count, found) is None
+
+
+@pytest.mark.rule("M2")
 @given(st.integers(1, 200), st.data())
 def test_consistency_proofs_are_those_of_the_rfc_and_verify(
     count: int, data: st.DataObject

@@ -20,7 +20,7 @@ from openledger_node.ledger.payload import decode_payload, encode_payload, paylo
 from openledger_node.node.claims import backing, own_payload
 from openledger_node.node.reading import Located, body_of, find_event
 from openledger_node.node.replication.payloads import PayloadSeeker, Sought
-from openledger_node.node.sharing import WishList
+from openledger_node.node.sharing import WishList, payload_for
 from openledger_node.sync import events as e
 from openledger_node.sync.payloads import plan
 from tests.kit.homes import Coop, Ready, words
@@ -202,6 +202,22 @@ def test_who_copies_a_commitment_shares_nothing(copied: Copied) -> None:
         assert copied.holds(source)
         coop.carry(source, "stranger")
     assert not copied.holds("stranger")
+
+
+def test_who_copies_a_commitment_has_nothing_served_over_a_link(copied: Copied) -> None:
+    coop = copied.coop
+    coop["alice"].data_share(copied.text, [coop.ids["coop"]])
+    coop["thief"].core.append_one("data.share", DataShare(bytes.fromhex(copied.copy), "all"))
+    coop.settle()
+    thief, witness = (
+        (coop[name].core.account_id, coop[name].core.device) for name in ("thief", "coop")
+    )
+    text, copy = bytes.fromhex(copied.text), bytes.fromhex(copied.copy)
+    with coop["alice"].core.store.read() as snapshot:
+        assert payload_for(snapshot, *witness, text, copied.commit)
+        assert payload_for(snapshot, *thief, text, copied.commit) is None
+        for peer in (thief, witness):
+            assert payload_for(snapshot, *peer, copy, copied.commit) is None
 
 
 def test_the_author_still_has_the_payload_erased_after_a_copy(copied: Copied) -> None:

@@ -158,6 +158,34 @@ def test_a_payload_comes_back_as_it_was(place: Place, size_bytes: int) -> None:
     assert payload_path(place.home, commit).exists() == (size_bytes >= 300_000)
 
 
+@pytest.mark.rule("P5")
+@pytest.mark.parametrize("size_bytes", [0, 100, 250_000, 300_000])
+def test_whose_a_payload_is_stands_at_its_head(place: Place, size_bytes: int) -> None:
+    commit, data = payload("p", size_bytes)
+    with place.store.read() as snapshot:
+        assert snapshot.payload_account(commit) is None
+    place.store.put_payload(commit, data)
+    with place.store.read() as snapshot:
+        assert snapshot.payload_account(commit) == digest("own account")
+    place.store.erase_payload(commit)
+    with place.store.read() as snapshot:
+        assert snapshot.payload_account(commit) is None
+
+
+@pytest.mark.parametrize("harm", [b"", b"short", b"junk" * 99])
+def test_a_payload_damaged_at_its_head_is_nobody_s(place: Place, harm: bytes) -> None:
+    commit, data = payload("p", 300_000)
+    place.store.put_payload(commit, data)
+    path = payload_path(place.home, commit)
+    path.write_bytes(harm)
+    with place.store.read() as snapshot:
+        assert snapshot.payload_account(commit) is None
+    path.unlink()
+    path.mkdir()
+    with place.store.read() as snapshot:
+        assert snapshot.payload_account(commit) is None
+
+
 @pytest.mark.parametrize("size_bytes", [100, 300_000])
 def test_an_erased_payload_is_gone_and_known_to_be(place: Place, size_bytes: int) -> None:
     commit, data = payload("p", size_bytes)
