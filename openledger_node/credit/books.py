@@ -13,7 +13,8 @@ from openledger_node.credit import journal
 from openledger_node.credit.inputs import StateReader
 from openledger_node.credit.overlay import Table, Tables
 from openledger_node.credit.parking import Item, Parking
-from openledger_node.credit.state_records import Receipt, Record, Shares, Void
+from openledger_node.credit.settling import Due, Settling
+from openledger_node.credit.state_records import Contribution, Receipt, Record, Void
 
 R = TypeVar("R", bound=Record)
 
@@ -21,10 +22,10 @@ R = TypeVar("R", bound=Record)
 class Books:
     """One epoch while it is folded.
 
-    `sums` collects what is released to each artefact (C8), `due` the receipts that phase 6 looks at
-    again, `released` those whose model and agent parts it pays, `accepts` the escrow that it pays
-    out. `drawable` has, by snapshot epoch, contributions found to stand for it; `fee_splits`, by
-    (fee, has an agent), the parts of fees that no receipt's id has a say in.
+    `settling` has the sums of what receipts release, `due` the receipts that phase 6 looks at
+    again, `accepts` the escrow that it pays out. `drawable` has, by snapshot epoch, contributions
+    found to stand for it; `fee_splits`, by (fee, has an agent), the parts of fees that no receipt's
+    id has a say in.
     """
 
     def __init__(
@@ -50,17 +51,16 @@ class Books:
         )
         self.parking = Parking(tables.parked, phase_of)
         self.waiting = self.parking.waiting
+        self.settling = Settling(tables, tables.rules.params.unattributed)
         self.movements: list[journal.Movement] = []
         self.escrow_paid: list[journal.EscrowPaid] = []
         self.effects: dict[bytes, int] = {}
         self.moved: dict[bytes, int] = {}
         self.due: dict[bytes, None] = {}
-        self.released: list[Receipt] = []
         self.accepts: list[tuple[bytes, bytes, bool]] = []
         self.issued_by: dict[bytes, int] = {}
         self.payable: dict[bytes, int] = {}
-        self.declared: dict[bytes, list[tuple[bytes, int, Shares | None]]] = {}
-        self.drawable: dict[int, set[bytes]] = {}
+        self.drawable: dict[int, dict[bytes, Due[Contribution]]] = {}
         self.fee_splits: dict[tuple[int, bool], tuple[int, int, int, int]] = {}
         self.events_read = 0
         self.receipts_made = 0
@@ -120,6 +120,12 @@ class Books:
         self.effects[receipt_id] = self.effects.get(receipt_id, 0) | effect
         if moved:
             self.moved[receipt_id] = self.moved.get(receipt_id, 0) + moved
+
+    def reopen(self, receipt_id: bytes, receipt: Receipt) -> None:
+        """Before a receipt is answered: if it was settled as it was filed, it is held again."""
+        if self.settling.reopen(receipt_id, receipt):
+            self.effects.pop(receipt_id, None)
+            self.due[receipt_id] = None
 
     def maturing(self, epoch: int) -> list[bytes]:
         """The receipts that mature at the end of `epoch`, about to be added to."""

@@ -32,10 +32,11 @@ encode_into = msgspec.msgpack.Encoder().encode_into
 
 class Table(Generic[R]):
     """Records of one type by the rest of their key; `live` holds what was touched, None where there
-    is nothing.
+    is nothing. `filed` has new records that are written already and seldom looked at again: an
+    epoch's receipts take their own bytes, not many objects each.
     """
 
-    __slots__ = ("changed", "decode", "live", "prefix", "read", "state")
+    __slots__ = ("buffer", "changed", "decode", "filed", "live", "prefix", "read", "state")
 
     def __init__(self, state: StateReader, prefix: bytes, record_type: type[R]) -> None:
         self.state = state
@@ -44,6 +45,8 @@ class Table(Generic[R]):
         self.decode: Callable[[bytes], R] = msgspec.msgpack.Decoder(record_type).decode
         self.live: dict[bytes, R | None] = {}
         self.changed: dict[bytes, None] = {}
+        self.filed: dict[bytes, bytes] = {}
+        self.buffer = bytearray()
 
     def get(self, key: bytes) -> R | None:
         """The record under `key` as it is now, to read; call `touch` after changing it."""
@@ -53,8 +56,8 @@ class Table(Generic[R]):
         return self.load(key)
 
     def load(self, key: bytes) -> R | None:
-        """The stored record under `key`, from now on live. For keys that are not live yet."""
-        raw = self.read(self.prefix + key)
+        """The record filed or stored under `key`, from now on live. For keys that are not live."""
+        raw = self.filed.get(key) or self.read(self.prefix + key)
         record = None if raw is None else self.decode(raw)
         self.live[key] = record
         return record
@@ -70,6 +73,16 @@ class Table(Generic[R]):
         self.live[key] = record
         self.changed[key] = None
 
+    def file(self, key: bytes, record: R) -> None:
+        """Writes a new record, whose key was not there before, and lets go of it.
+
+        It is encoded into one buffer and copied out: a value takes exactly its own bytes, where the
+        encoder's own results begin with room for more and are cut.
+        """
+        encode_into(record, self.buffer)
+        self.filed[key] = bytes(self.buffer)
+        self.live.pop(key, None)  # who asked for it before it was there left a None
+
     def remove(self, key: bytes) -> None:
         self.live[key] = None
         self.changed[key] = None
@@ -81,28 +94,31 @@ class Table(Generic[R]):
         """All records whose key begins with `start`, ascending, as they are now."""
         keys = {key[1:] for key, _ in self.state.scan(self.prefix + start)}
         keys.update(key for key in self.live if key.startswith(start))
+        keys.update(key for key in self.filed if key.startswith(start))
         for key in sorted(keys):
             record = self.get(key)
             if record is not None:
                 yield key, record
 
     def delta(self) -> Delta:
-        """The changes, ascending. A record made and removed within the epoch leaves none.
-
-        Each record is encoded into one buffer and copied out: a value takes exactly its own bytes,
-        where the encoder's own results begin with room for more and are cut.
-        """
-        prefix, live = self.prefix, self.live
-        changes: Delta = []
-        buffer = bytearray()
-        for key in sorted(self.changed):
+        """The changes, ascending. A record made and removed within the epoch leaves none."""
+        prefix, live, values = self.prefix, self.live, self.filed
+        gone = []
+        for key in self.changed:
             record = live[key]
             if record is not None:
-                encode_into(record, buffer)
-                changes.append((prefix + key, bytes(buffer)))
-            elif self.read(prefix + key) is not None:
-                changes.append((prefix + key, None))
-        return changes
+                encode_into(record, self.buffer)
+                values[key] = bytes(self.buffer)
+                continue
+            values.pop(key, None)
+            if self.read(prefix + key) is not None:
+                gone.append(key)
+        if gone:
+            return sorted(
+                [(prefix + key, value) for key, value in values.items()]
+                + [(prefix + key, None) for key in gone]
+            )
+        return [(prefix + key, values[key]) for key in sorted(values)]
 
 
 class GroupedTable(Table[R]):

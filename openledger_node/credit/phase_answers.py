@@ -25,9 +25,19 @@ from openledger_node.ledger import kinds
 from openledger_node.ledger.genesis import quorum
 
 
+def _receipt(books: Books, item: Item, receipt_id: bytes, rule: str) -> Receipt | None:
+    """The receipt that `item` answers, held if it did not mature in an earlier epoch; None when
+    `item` was parked or made void instead.
+    """
+    receipt = books.resolve(item, books.tables.receipts, receipt_id, rule)
+    if receipt is not None:
+        books.reopen(receipt_id, receipt)
+    return receipt
+
+
 def confirm(books: Books, item: Item, body: kinds.UseConfirm) -> None:
     """The payer is content; or, without a grant, another account attests the use."""
-    receipt = books.resolve(item, books.tables.receipts, body.receipt, "C4")
+    receipt = _receipt(books, item, body.receipt, "C4")
     if receipt is None:
         return None
     rule = "C4" if receipt.payer is not None else "C15"
@@ -64,7 +74,7 @@ def release(books: Books, receipt_id: bytes, receipt: Receipt) -> None:
     parts = receipt.model_part + receipt.agent_part
     if receipt.payer is not None and parts:
         books.tables.purses.known(receipt.payer).locked -= parts
-        books.released.append(receipt)
+        books.settling.release(receipt)
         books.note(receipt_id, journal.RELEASED)
 
 
@@ -98,7 +108,7 @@ def refund(books: Books, receipt_id: bytes, receipt: Receipt, status: int) -> No
 
 def cancel(books: Books, item: Item, body: kinds.UseCancel) -> None:
     """The provider gives the fee back."""
-    receipt = books.resolve(item, books.tables.receipts, body.receipt, "C4")
+    receipt = _receipt(books, item, body.receipt, "C4")
     if receipt is None:
         return None
     if item.account != receipt.provider:
@@ -112,7 +122,7 @@ def cancel(books: Books, item: Item, body: kinds.UseCancel) -> None:
 
 def dispute(books: Books, item: Item, body: kinds.UseDispute) -> None:
     """The payer is not content: nothing matures until it confirms, or the provider cancels."""
-    receipt = books.resolve(item, books.tables.receipts, body.receipt, "C4")
+    receipt = _receipt(books, item, body.receipt, "C4")
     if receipt is None:
         return None
     if receipt.payer is None or item.account != receipt.payer:
@@ -138,7 +148,7 @@ def challenge(books: Books, item: Item, body: kinds.AuditChallenge) -> None:
             return books.void(item, "CH", "challenged_before")
         derivation.challenged = 1
         return tables.derivations.touch(target)
-    receipt = books.resolve(item, tables.receipts, target, "CH")
+    receipt = _receipt(books, item, target, "CH")
     if receipt is None:
         return None
     if receipt.challenged:
@@ -159,7 +169,7 @@ def verdict(books: Books, item: Item, body: kinds.AuditVerdict) -> None:
     derivation = tables.derivations.get(target)
     receipt = None
     if derivation is None:
-        receipt = books.resolve(item, tables.receipts, target, "CH")
+        receipt = _receipt(books, item, target, "CH")
         if receipt is None:
             return None
         if receipt.held_until is None:
@@ -200,8 +210,14 @@ def _decide_receipt(books: Books, receipt_id: bytes, receipt: Receipt, upheld: i
 
 
 def _unmatured_of(books: Books, provider: bytes) -> list[bytes]:
-    """A provider's receipts that are still held, ascending: each stands on an agenda to come."""
-    ids: set[bytes] = set()
+    """A provider's receipts that are still held, ascending: each stands on an agenda to come, or
+    was filed in this epoch and matures in it.
+    """
+    early = books.settling.early
+    ids = {each for each in early if books.tables.receipts.known(each).provider == provider}
+    for receipt_id in sorted(ids):
+        books.reopen(receipt_id, books.tables.receipts.known(receipt_id))
+    ids.update(books.due)
     for _, agenda in books.tables.agendas.items():
         ids.update(agenda.maturing, agenda.disputes, agenda.holds)
     held = []

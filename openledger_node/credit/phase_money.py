@@ -61,7 +61,7 @@ def grant(books: Books, item: Item, body: kinds.MoneyGrant) -> None:
     if not purses.spend(item.account, body.amount_micro):
         return books.void(item, "C1", "balance")
     purses.known(item.account).locked += body.amount_micro
-    books.tables.grants.put(
+    books.tables.grants.file(
         item.event_id,
         state_records.Grant(
             item.account,

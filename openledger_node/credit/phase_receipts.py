@@ -4,25 +4,27 @@
   including the grant's expiry; what does not fit is void. Its snapshot epoch is 1 to 4 epochs
   before its own, and everything it names was registered by then and not withdrawn.
 - C4 The fee is held until the epoch of the receipt + `maturity_epochs`; how it will be divided is
-  fixed now.
+  fixed now. With `maturity_epochs` 0 it is settled at once (`settling`).
 - R4 The ppm of a receipt's distinct contributions and the unattributed ppm sum to exactly
   1,000,000.
 
 Receipts are most of what a ledger folds, so what many of them share is found once an epoch and kept
 in the books: which contributions stand for a snapshot (`drawable`: no phase from here on registers
-or withdraws any), and what a fee divides into (`fee_splits`). A receipt is then judged by few
-whole-set comparisons; only one that fails them is gone through rule by rule, to name the fault.
+or withdraws any), each with what is due to it, and what a fee divides into (`fee_splits`). Only a
+receipt that fails a test is gone through rule by rule, to name the fault; and one that passes is
+written at once, and taken out again only if something answers it in the same epoch.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from openledger_node.credit.books import Books
 from openledger_node.credit.parking import Item
 from openledger_node.credit.phase_registrations import HandlerTable, handlers
+from openledger_node.credit.settling import Due
 from openledger_node.credit.splits import fee_parts, untied_fee_parts
-from openledger_node.credit.state_records import HELD, Grant, Receipt
+from openledger_node.credit.state_records import HELD, MATURED, Contribution, Grant, Receipt
 from openledger_node.ledger.kinds import MAX_SNAPSHOT_AGE_EPOCHS, PPM, UseReceipt
 
 _Fault = tuple[str, str]
@@ -51,16 +53,20 @@ def receipt(books: Books, item: Item, body: UseReceipt) -> None:
             or body.fee_micro > grant.remaining
         ):
             return books.void(item, *_grant_fault(books, item, grant))
-    if tables.models.get(body.model) is None:
+    settling = books.settling
+    if body.model not in settling.models.held and settling.models.find(body.model) is None:
         return books.unresolved(item, body.model, "C6")
-    if body.agent is not None and tables.agents.get(body.agent) is None:
+    if body.agent is not None and settling.agents.find(body.agent) is None:
         return books.unresolved(item, body.agent, "C6")
     drawable = books.drawable.get(body.snapshot_epoch)
     if drawable is None:
-        drawable = books.drawable[body.snapshot_epoch] = set()
-    if not (shares.keys() <= drawable or _weights_stand(books, item, body, drawable)):
-        return None
-    _hold(books, item, body, grant)
+        drawable = books.drawable[body.snapshot_epoch] = {}
+    dues: list[Any] = list(map(drawable.get, shares))
+    if not all(dues):
+        dues = _dues(books, item, body, drawable)
+        if len(dues) != len(shares):
+            return None
+    _hold(books, item, body, grant, dues)
     if item.event_id in books.waiting:
         books.now_known(item.event_id)
     return None
@@ -90,30 +96,40 @@ def _grant_fault(books: Books, item: Item, grant: Grant | None) -> _Fault:
     return "C3", "grant_spent"
 
 
-def _weights_stand(books: Books, item: Item, body: UseReceipt, drawable: set[bytes]) -> bool:
-    """Whether all contributions named could be drawn on at the snapshot, which `drawable` then
-    notes; else parks or voids `item`.
+def _dues(
+    books: Books, item: Item, body: UseReceipt, drawable: dict[bytes, Due[Contribution]]
+) -> list[Due[Contribution]]:
+    """The dues of the contributions named, which `drawable` then has, if all could be drawn on at
+    the snapshot; else fewer, and `item` parked or void.
     """
-    snapshot = body.snapshot_epoch
+    dues: list[Due[Contribution]] = []
     for contribution_id, _ in body.weights:
-        if contribution_id in drawable:
-            continue
-        contribution = books.tables.contributions.get(contribution_id)
-        if contribution is None:
-            books.unresolved(item, contribution_id, "C7")
-            return False
-        if contribution.epoch > snapshot:
-            books.void(item, "C3", "not_final")
-            return False
-        withdrawn = contribution.withdrawn_epoch
-        if withdrawn is not None and withdrawn <= snapshot:
-            books.void(item, "C3", "withdrawn")
-            return False
-        drawable.add(contribution_id)
-    return True
+        due = drawable.get(contribution_id)
+        if due is None:
+            due = books.settling.contributions.find(contribution_id)
+            if due is None:
+                books.unresolved(item, contribution_id, "C7")
+                break
+            contribution = due.record
+            if contribution.epoch > body.snapshot_epoch:
+                books.void(item, "C3", "not_final")
+                break
+            withdrawn = contribution.withdrawn_epoch
+            if withdrawn is not None and withdrawn <= body.snapshot_epoch:
+                books.void(item, "C3", "withdrawn")
+                break
+            drawable[contribution_id] = due
+        dues.append(due)
+    return dues
 
 
-def _hold(books: Books, item: Item, body: UseReceipt, grant: Grant | None) -> None:
+def _hold(
+    books: Books,
+    item: Item,
+    body: UseReceipt,
+    grant: Grant | None,
+    dues: list[Due[Contribution]],
+) -> None:
     """Takes the fee from the grant and fixes how it will be divided."""
     tables, event_id = books.tables, item.event_id
     payer = None
@@ -128,6 +144,7 @@ def _hold(books: Books, item: Item, body: UseReceipt, grant: Grant | None) -> No
                 (fee, has_agent)
             ) or _fee_split(books, event_id, fee, has_agent)
     matures = books.epoch + books.params.maturity_epochs
+    at_once = int(matures == books.epoch)
     record = Receipt(
         payer,
         item.account,
@@ -143,17 +160,23 @@ def _hold(books: Books, item: Item, body: UseReceipt, grant: Grant | None) -> No
         data,
         model_part,
         agent_part,
-        HELD,
+        MATURED if at_once else HELD,
         0,
-        0,
+        at_once,
         0,
         None,
         None,
         0,
     )
-    tables.receipts.put(event_id, record)
     books.receipts_made += 1
-    books.maturing(matures).append(event_id)
+    if at_once:
+        effects = books.settling.settle(event_id, record, 0, dues)
+        books.settling.early.add(event_id)
+        if effects:
+            books.effects[event_id] = effects
+    else:
+        books.maturing(matures).append(event_id)
+    tables.receipts.file(event_id, record)
 
 
 def _fee_split(

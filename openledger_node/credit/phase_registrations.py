@@ -100,7 +100,7 @@ def contribute(books: Books, item: Item, body: kinds.DataContribute) -> None:
     )
     totals.serial += 1
     event_id = item.event_id
-    tables.contributions.put(event_id, record)
+    tables.contributions.file(event_id, record)
     if body.datanet is not None:
         tables.members.put(body.datanet + event_id, records.Member(books.epoch, body.tokens))
     if event_id in books.waiting:

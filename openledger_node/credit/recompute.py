@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from openledger_node.credit import journal
+from openledger_node.credit.declared import Declarations
 from openledger_node.credit.inputs import StateReader
 from openledger_node.credit.overlay import Tables
-from openledger_node.credit.phase_splits import declared_weights
-from openledger_node.credit.splits import creator_parts, data_parts, declared_parts, floor_parts
+from openledger_node.credit.splits import creator_parts, data_parts, floor_parts
 from openledger_node.credit.state_records import Contribution, Model, Receipt
 from openledger_node.ledger.errors import StoreDamaged
 
@@ -51,7 +51,9 @@ class ArtefactDue:
 
 @dataclass(slots=True)
 class Payments:
-    """Everything an epoch paid, by artefact and by account."""
+    """Everything an epoch paid, by artefact and by account; `declared` by model, what C7 leaves to
+    what it declares.
+    """
 
     dues: dict[bytes, ArtefactDue] = field(default_factory=dict)
     agent: dict[bytes, list[Line]] = field(default_factory=dict)
@@ -60,6 +62,7 @@ class Payments:
     units_unpaid: dict[bytes, list[Line]] = field(default_factory=dict)
     escrow: dict[bytes, list[tuple[str, Line]]] = field(default_factory=dict)
     unlocked: dict[bytes, list[Line]] = field(default_factory=dict)
+    declared: dict[bytes, int] = field(default_factory=dict)
 
     def due(self, artefact_id: bytes, role: str) -> ArtefactDue:
         return self.dues.setdefault(artefact_id, ArtefactDue(role))
@@ -68,8 +71,13 @@ class Payments:
 def payments(state: StateReader, epoch: journal.Journal) -> Payments:
     """What the epoch of this journal paid. `state` is that epoch's, or a later one's."""
     tables, paid = Tables(state), Payments()
+    declarations = Declarations(tables) if epoch.unattributed == "trained_on" else None
     for entry in epoch.receipts:
-        _receipt(tables, epoch, entry, paid)
+        _receipt(tables, declarations, entry, paid)
+    for part in declarations.parts(paid.declared, epoch.cut_id) if declarations else ():
+        title = "unattributed parts of uses, by declared training"
+        line = Line(title, "C7", part.amount, part.source)
+        paid.due(part.contribution, DATA).lines.append(line)
     _divide(tables, epoch, paid)
     for escrow in epoch.escrow_paid:
         role = DATA if escrow.as_data else MODEL
@@ -88,7 +96,10 @@ def _add(lines: dict[bytes, list[Line]], account: bytes, line: Line) -> None:
 
 
 def _receipt(
-    tables: Tables, epoch: journal.Journal, entry: journal.ReceiptEntry, paid: Payments
+    tables: Tables,
+    declarations: Declarations | None,
+    entry: journal.ReceiptEntry,
+    paid: Payments,
 ) -> None:
     receipt_id = entry.receipt_id
     receipt = tables.receipts.get(receipt_id)
@@ -108,7 +119,7 @@ def _receipt(
         parts = receipt.model_part + receipt.agent_part
         _add(paid.unlocked, payer, Line("model and agent parts", "C4", parts, receipt_id))
     if entry.effects & journal.SETTLED:
-        _settled(tables, epoch, receipt_id, receipt, paid)
+        _settled(declarations, receipt_id, receipt, paid)
         parts = receipt.network + receipt.data
         _add(paid.unlocked, payer, Line("network fee and data part", "C4", parts, receipt_id))
     if entry.effects & journal.REFUNDED:
@@ -130,7 +141,7 @@ def _released(tables: Tables, receipt_id: bytes, receipt: Receipt, paid: Payment
 
 
 def _settled(
-    tables: Tables, epoch: journal.Journal, receipt_id: bytes, receipt: Receipt, paid: Payments
+    declarations: Declarations | None, receipt_id: bytes, receipt: Receipt, paid: Payments
 ) -> None:
     if not receipt.data or receipt.payer is None:
         return
@@ -139,11 +150,10 @@ def _settled(
     for (contribution_id, ppm), part in zip(receipt.weights, parts, strict=True):
         title = f"{ppm:,} ppm of the data part of a use"
         paid.due(contribution_id, DATA).lines.append(Line(title, "C7", part, receipt_id))
-    if refund and epoch.unattributed == "trained_on":
-        taken, refund = declared_parts(receipt_id, refund, declared_weights(tables, receipt.model))
-        for contribution_id, part in taken.items():
-            line = Line("unattributed part, by declared training", "C7", part, receipt_id)
-            paid.due(contribution_id, DATA).lines.append(line)
+    if declarations is not None:
+        unattributed, refund = refund, declarations.of(receipt.model).refund(refund)
+        declared = paid.declared.get(receipt.model, 0) + unattributed - refund
+        paid.declared[receipt.model] = declared
     title = f"{receipt.unattributed:,} ppm of the data part, unattributed"
     _add(paid.refunds, receipt.payer, Line(title, "C7", refund, receipt_id))
 

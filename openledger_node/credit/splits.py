@@ -8,7 +8,6 @@ on who gets what.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from openledger_node.credit.apportion import apportion, untied_parts
@@ -52,27 +51,6 @@ def data_parts(receipt_id: bytes, data: int, weights: Shares, unattributed: int)
     if parts is None:
         return apportion(data, (*weights, (UNATTRIBUTED_KEY, unattributed)), receipt_id)
     return parts
-
-
-def declared_parts(
-    receipt_id: bytes, amount: int, declared: Iterable[tuple[bytes, int, Shares | None]]
-) -> tuple[dict[bytes, int], int]:
-    """C7 under the policy `trained_on`: (contribution -> part, what is refunded).
-
-    `declared` is [(named id, weight, None or the datanet's members with their tokens)]. A datanet's
-    part goes to its members by tokens; what has no taker is refunded.
-    """
-    named = list(declared)
-    paid: dict[bytes, int] = {}
-    refund = amount
-    parts = apportion(amount, [(key, weight) for key, weight, _ in named], receipt_id)
-    for (key, _, members), part in zip(named, parts, strict=True):
-        shares = ((key, 1),) if members is None else members
-        if part and sum(weight for _, weight in shares):
-            refund -= part
-            for (taker, _), share in zip(shares, apportion(part, shares, receipt_id), strict=True):
-                paid[taker] = paid.get(taker, 0) + share
-    return paid, refund
 
 
 def floor_parts(released: int, floors: Shares) -> tuple[list[tuple[bytes, int]], int]:

@@ -139,6 +139,7 @@ class Due:
     units_paid: dict[bytes, int] = field(default_factory=lambda: defaultdict(int))
     units_unpaid: dict[bytes, int] = field(default_factory=lambda: defaultdict(int))
     refunds: dict[bytes, int] = field(default_factory=lambda: defaultdict(int))
+    declared: dict[bytes, int] = field(default_factory=lambda: defaultdict(int))
     data: dict[bytes, int] = field(default_factory=lambda: defaultdict(int))
     model: dict[bytes, int] = field(default_factory=lambda: defaultdict(int))
     earned: dict[tuple[bytes, str], int] = field(default_factory=lambda: defaultdict(int))

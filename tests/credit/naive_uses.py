@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 from openledger_node.ledger import genesis, kinds
@@ -185,6 +187,7 @@ class UsePhases(NaiveState):
             if thing.type == "grant" and thing.body.expiry == self.epoch:
                 self.balance[thing.account] += thing.body.remaining
                 thing.body.remaining = 0
+        self.divide_declared()
         self.split("contribution", "data", self.due.data)
         self.split("model", "model", self.due.model)
         for artefact, account in self.due.escrow:
@@ -202,33 +205,63 @@ class UsePhases(NaiveState):
         parts = apportion(receipt.take("data"), weights, receipt_id)
         rest = parts.pop(ZERO, 0)
         if self.rules.params.unattributed == "trained_on":
-            for named, amount in self.trained_on(receipt_id, receipt.body.model, rest).items():
-                rest -= amount
-                self.due.data[named] += amount
+            to_declared = rest - self.untaken(receipt.body.model, rest)
+            self.due.declared[receipt.body.model] += to_declared
+            rest -= to_declared
         for named, amount in parts.items():
             self.due.data[named] += amount
         if receipt.payer is not None:
             self.balance[receipt.payer] += rest
             self.due.refunds[receipt.payer] += rest
 
-    def trained_on(self, receipt_id: bytes, model_id: bytes, rest: int) -> dict[bytes, int]:
-        """Who takes the unattributed part by the model's declaration."""
+    def members_by_epoch(self, datanet: bytes, model_epoch: int) -> dict[int, dict[bytes, int]]:
+        """The tokens of a datanet's members of epochs before a model's."""
+        found: dict[int, dict[bytes, int]] = defaultdict(dict)
+        for member, thing in self.things.items():
+            is_member = thing.type == "contribution" and thing.body.datanet == datanet
+            if is_member and thing.epoch < model_epoch:
+                found[thing.epoch][member] = thing.body.tokens
+        return found
+
+    def has_taker(self, named: bytes, model_epoch: int) -> bool:
+        if self.things[named].type == "contribution":
+            return True
+        return any(any(t.values()) for t in self.members_by_epoch(named, model_epoch).values())
+
+    def untaken(self, model_id: bytes, rest: int) -> int:
+        """What of an unattributed part is refunded, because what the model names has no taker."""
         model = self.things[model_id]
-        taken: dict[bytes, int] = defaultdict(int)
-        for named, amount in apportion(rest, model.body.trained_on, receipt_id).items():
-            if self.things[named].type == "contribution":
-                taken[named] += amount
-                continue
-            members = [
-                (member, thing.body.tokens)
-                for member, thing in self.things.items()
-                if thing.type == "contribution"
-                and thing.body.datanet == named
-                and thing.epoch < model.epoch
+        weights = [(w, self.has_taker(named, model.epoch)) for named, w in model.body.trained_on]
+        if not weights:
+            return rest
+        share = Fraction(sum(w for w, takes in weights if not takes), sum(w for w, _ in weights))
+        return math.floor(rest * share)
+
+    def divide_declared(self) -> None:
+        """Who takes the unattributed parts of the epoch, by the models' declarations."""
+        to_datanet: dict[tuple[bytes, int], int] = defaultdict(int)
+        for model_id, amount in self.due.declared.items():
+            model = self.things[model_id]
+            takers = [
+                (named, weight)
+                for named, weight in model.body.trained_on
+                if self.has_taker(named, model.epoch)
             ]
-            for member, part in apportion(amount, members, receipt_id).items():
-                taken[member] += part
-        return taken
+            for named, part in apportion(amount, takers, self.cut_id).items():
+                if self.things[named].type == "contribution":
+                    self.due.data[named] += part
+                else:
+                    to_datanet[named, model.epoch] += part
+        to_members: dict[tuple[bytes, int], int] = defaultdict(int)
+        for (datanet, model_epoch), amount in to_datanet.items():
+            members = self.members_by_epoch(datanet, model_epoch)
+            tokens = [(e.to_bytes(8, "big"), sum(t.values())) for e, t in members.items()]
+            for key, part in apportion(amount, tokens, self.cut_id).items():
+                to_members[datanet, int.from_bytes(key, "big")] += part
+        for (datanet, epoch), amount in to_members.items():
+            came = self.members_by_epoch(datanet, epoch + 1)[epoch]
+            for member, part in apportion(amount, list(came.items()), self.cut_id).items():
+                self.due.data[member] += part
 
     def split(self, kind: str, role: str, released: Mapping[bytes, int]) -> None:
         """C8, then C10, for all artefacts of one type."""

@@ -52,3 +52,37 @@ def test_a_group_is_found_without_looking_at_the_rest_of_what_is_new() -> None:
     one = (7).to_bytes(32, "big")
     assert list(table.items(one)) == [(one + bytes(32), records.Member(1, 7))]
     assert table.added[one] == [one + bytes(32)]
+
+
+filings = st.lists(st.tuples(st.sampled_from(("new", "remove", "get")), st.sampled_from(KEYS)))
+
+
+@given(st.frozensets(st.sampled_from(KEYS)), filings)
+@settings(max_examples=60, deadline=None)
+def test_a_record_that_is_filed_is_found_changed_and_removed_as_one_that_is_put(
+    before: frozenset[bytes], steps: list[tuple[str, bytes]]
+) -> None:
+    state = stored(before)
+    filing, putting = (Table(state, PREFIX, records.Member) for _ in range(2))
+    for number, (step, key) in enumerate(steps):
+        if step == "remove":
+            filing.remove(key)
+            putting.remove(key)
+        elif step == "get" or putting.get(key) is not None:
+            for table in (filing, putting):
+                record = table.get(key)
+                if record is not None and step == "new":
+                    record.tokens += 1
+                    table.touch(key)
+        elif key not in before:
+            filing.file(key, records.Member(2, number))
+            putting.put(key, records.Member(2, number))
+    assert list(filing.items()) == list(putting.items())
+    assert filing.delta() == putting.delta()
+
+
+def test_a_record_filed_under_a_key_that_was_asked_for_before_is_found() -> None:
+    table = Table(MemoryState(), PREFIX, records.Member)
+    assert table.get(KEYS[0]) is None
+    table.file(KEYS[0], records.Member(1, 7))
+    assert table.get(KEYS[0]) == records.Member(1, 7)

@@ -34,8 +34,9 @@ class _Leaves:
         return self.by_id[log_id][start:stop]
 
 
-def test_the_ledger_of_the_vectors_folds_to_their_digests() -> None:
-    vector = json.loads((make_credit.FOLDER / "state_digest.json").read_text("ascii"))
+@pytest.mark.parametrize("name", ["state_digest", "trained_on"])
+def test_the_ledger_of_the_vectors_folds_to_their_digests(name: str) -> None:
+    vector = json.loads((make_credit.FOLDER / f"{name}.json").read_text("ascii"))
     genesis = parse_genesis(bytes.fromhex(vector["genesis"]))
     logs, state = _Leaves(vector["logs"]), MemoryState()
     for epoch in vector["epochs"]:

@@ -2,19 +2,22 @@
 
 `apportion.json` divides totals, `statement.json` encodes rows and proves each under the root,
 `state_digest.json` is a small ledger from its genesis to its last digest, leaf by leaf: another
-implementation can fold it and compare every delta. Bytes are lower-case hex.
+implementation can fold it and compare every delta; `trained_on.json` is one under that policy.
+Bytes are lower-case hex.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from openledger_node.credit.apportion import apportion
 from openledger_node.credit.statement import Row, Statement
+from openledger_node.ledger import kinds
 from openledger_node.ledger.encoding import encode
-from tests.kit.ledgerkit import CREDIT, Ledger, digest
+from tests.kit.ledgerkit import CREDIT, Ledger, contribution, digest, model
 from tests.kit.stage import Stage
 
 FOLDER: Final = Path(__file__).resolve().parent
@@ -89,9 +92,30 @@ def small_ledger() -> Ledger:
     return stage.ledger
 
 
-def state_digest_cases() -> dict[str, Any]:
-    """The small ledger: genesis, logs, cuts, and what each epoch comes to."""
-    ledger = small_ledger()
+def declaring_ledger() -> Ledger:
+    """Unattributed parts under `trained_on`: two models of different epochs, a datanet with members
+    of three, one without any; parts that leave remainders.
+    """
+    stage = Stage(maturity_epochs=0, unattributed="trained_on")
+    net = stage.eve.add("datanet.create", kinds.DatanetCreate("Net", "", "CC"))
+    empty = stage.eve.add("datanet.create", kinds.DatanetCreate("Empty", "", "CC"))
+    models = []
+    for author, tokens in ((stage.ada, 301), (stage.bob, 102), (stage.eve, 77)):
+        author.add("data.contribute", contribution(f"{tokens} tokens", tokens=tokens, datanet=net))
+        author.add("data.contribute", contribution("Seven", tokens=7, datanet=net))
+        stage.close()
+        named = [(net, 5), (stage.a, 3), (empty, 1)]
+        models.append(stage.maker.add("model.register", model(f"{tokens}", trained_on=named)))
+    stage.close()
+    for fee in (CREDIT + 1, 999_983, 7):
+        for model_id in (*models, stage.m):
+            stage.use(fee, [(stage.b, 333_333)], model_id=model_id)
+    stage.close()
+    return stage.ledger
+
+
+def folded_cases(ledger: Ledger) -> dict[str, Any]:
+    """A ledger: genesis, logs, cuts, and what each epoch comes to."""
     epochs = []
     for closed in ledger.epochs:
         folded = closed.folded
@@ -118,10 +142,11 @@ def state_digest_cases() -> dict[str, Any]:
     }
 
 
-MAKERS: Final = {
+MAKERS: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "apportion": apportion_cases,
     "statement": statement_cases,
-    "state_digest": state_digest_cases,
+    "state_digest": lambda: folded_cases(small_ledger()),
+    "trained_on": lambda: folded_cases(declaring_ledger()),
 }
 
 
