@@ -122,9 +122,14 @@ class NodeCore:
         """The writer of the current own log; a copied or restored home opens a new one first.
 
         The current log may be another one than before: a process beside this one may have left it.
+        One that grew elsewhere is left here (S9).
         """
         with self._lock:
-            if self._writer is not None and self._writer.log_id != self._current_log():
+            with self.store.read() as snapshot:
+                current, went_on = snapshot.current_log, snapshot.current_log_went_on
+            if went_on:
+                self.leave_log()
+            elif self._writer is not None and self._writer.log_id != current:
                 self.close_writer()
             if self._writer is None:
                 self._writer = self._open_writer()

@@ -5,27 +5,27 @@ L2, the chunks to the tree, the tree to the head. Sealed segments are written as
 log's recorded size, where no reader looks (S7); one last transaction makes them the log. What fails
 half way leaves nothing visible.
 
-Leaves that are held already are compared. Where they differ, both histories are signed: the fork is
-proved, the proof kept, and the history held here stays.
+Leaves that are held already are compared (`comparing.py`). Where they differ, both histories are
+signed: the fork is proved, the proof kept, and the history held here stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from openledger_node.ledger.acceptance import first_fault
 from openledger_node.ledger.errors import BadInput, Refused
 from openledger_node.ledger.events import MAX_LEAF_BYTES, SEGMENT_LEAVES, LogGenesis
-from openledger_node.ledger.forks import ForkEvidence, prove_fork
+from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.heads import SignedHead, VerifiedHead, verify_head
-from openledger_node.ledger.merkle import leaf_hashes, root_of_hashes
+from openledger_node.ledger.merkle import leaf_hashes
 from openledger_node.store import logs
+from openledger_node.store.comparing import Incoming, compare, prove_against_held
 from openledger_node.store.environment import Txn
 from openledger_node.store.logs import LogRecord
 from openledger_node.store.store import Store
-from openledger_node.sync.intake import Intake, Sealed
+from openledger_node.sync.intake import Intake, PrefixMismatch, Sealed
 
 STAGED_SEGMENTS: Final = 64
 """Segments written in one transaction while a log comes in: about 5 MB of 330-byte events."""
@@ -57,10 +57,13 @@ def ingest(
     verified = verify_head(head, genesis)
     number, record = _record(store, genesis)
     held = record.size
-    incoming = _Incoming(chunks, head.size)
-    common, differing = _compare(store, number, min(held, head.size), incoming)
+    incoming = Incoming(chunks, head.size)
+    common, differing = compare(store, number, min(held, head.size), incoming)
     if differing is not None:
-        return _fork(store, number, record, verified, common, differing, incoming)
+        incoming.push_back(differing)
+        evidence = prove_against_held(store, number, record, verified, common, incoming)
+        store.put_fork(evidence)
+        return Ingested(0, evidence)
     if head.size <= held:
         return Ingested(0, None)
     ingestion = Ingestion(store, genesis, verified, adopt_own=adopt_own)
@@ -83,99 +86,21 @@ def _record(store: Store, genesis: LogGenesis) -> tuple[int, LogRecord]:
         return number, logs.read_record(txn, number)
 
 
-def _branch_record(store: Store, genesis: LogGenesis) -> tuple[int, LogRecord]:
-    """A record for another branch of a log held here (S8). An own log has none but its own."""
-    with store.environment.writing() as txn:
-        held = logs.log_number(txn, genesis.log_id)
-        if held is not None and logs.read_record(txn, held).own == logs.OWN:
-            raise Refused("an own log is not replaced by another branch", code="own_log")
-        number = logs.new_branch(txn, genesis)
-        return number, logs.read_record(txn, number)
+def _branch_record(store: Store, genesis: LogGenesis, head: SignedHead) -> tuple[int, LogRecord]:
+    """A number for the branch that a head stands for: the one that holds it already, if any (S8).
 
-
-class _Incoming:
-    """Leaves in order, from chunks of any size."""
-
-    def __init__(self, chunks: Iterable[list[bytes]], size: int) -> None:
-        self._chunks = iter(chunks)
-        self._size = size
-        self._seq = 0
-        self._pushed: list[bytes] | None = None
-
-    def push_back(self, leaves: list[bytes]) -> None:
-        self._pushed = leaves
-
-    def __iter__(self) -> Iterator[list[bytes]]:
-        return self
-
-    def __next__(self) -> list[bytes]:
-        if self._pushed is not None:
-            pushed, self._pushed = self._pushed, None
-            return pushed
-        leaves = next(self._chunks)
-        self._seq += len(leaves)
-        if self._seq > self._size:
-            raise BadInput(f"it has more events than the {self._size} its head covers")
-        return leaves
-
-    def finish(self) -> None:
-        if self._seq < self._size:
-            raise BadInput(f"it has {self._seq} events, its head covers {self._size}")
-
-
-def _compare(
-    store: Store, number: int, held: int, incoming: _Incoming
-) -> tuple[int, list[bytes] | None]:
-    """Takes the leaves that are held already off `incoming`.
-
-    (how many are common, None) or (index of the first difference, incoming leaves from there on).
+    That one is shown from now on. The log that this home writes has no branch but its own.
     """
-    position = 0
-    while position < held:
-        try:
-            leaves = next(incoming)
-        except StopIteration:
-            incoming.finish()
-            break
-        count = min(len(leaves), held - position)
-        with store.environment.reading() as txn:
-            own = logs.read_leaves(txn, number, position, position + count)
-        if own != leaves[:count]:
-            at = next(i for i in range(count) if own[i] != leaves[i])
-            return position + at, leaves[at:]
-        position += count
-        if count < len(leaves):
-            incoming.push_back(leaves[count:])
-    return position, None
-
-
-def _fork(
-    store: Store,
-    number: int,
-    record: LogRecord,
-    theirs: VerifiedHead,
-    common: int,
-    differing: list[bytes],
-    incoming: _Incoming,
-) -> Ingested:
-    """Proves the fork between the history held here and a verified other one."""
-    for leaves in incoming:
-        differing += leaves
-    incoming.finish()
-    if refused := first_fault(differing, common):
-        raise BadInput(f"event {refused[0]} is not acceptable: {refused[1]}")
-    with store.environment.reading() as txn:
-        own = leaf_hashes(logs.read_leaves(txn, number, 0, record.size))
-    other = own[:common] + leaf_hashes(differing)
-    if root_of_hashes(other) != theirs.root:
-        raise BadInput("its events do not have the root that its head states")
-    if record.head is None:
-        raise BadInput("it contradicts events that are not signed yet")
-    evidence = prove_fork(verify_head(record.head, record.genesis), own, theirs, other)
-    if evidence is None:
-        raise BadInput("its events differ from those held here")
-    store.put_fork(evidence)
-    return Ingested(0, evidence)
+    with store.environment.writing() as txn:
+        shown = logs.log_number(txn, genesis.log_id)
+        if shown is not None:
+            logs.refuse_own(txn, logs.read_record(txn, shown))
+        number = logs.find_history(txn, head)
+        if number is None:
+            number = logs.new_branch(txn, genesis)
+        else:
+            logs.show_branch(txn, number)
+        return number, logs.read_record(txn, number)
 
 
 class Ingestion:
@@ -202,7 +127,7 @@ class Ingestion:
         self._head = head
         self._branch = branch
         if branch:
-            self._number, self._record = _branch_record(store, genesis)
+            self._number, self._record = _branch_record(store, genesis, head.signed)
         else:
             self._number, self._record = _record(store, genesis)
         if self._record.own == logs.OWN and head.size > self._record.size and not adopt_own:
@@ -212,24 +137,39 @@ class Ingestion:
                 code="own_log_ahead",
             )
         held = self._record.size
-        self._start = held // SEGMENT_LEAVES * SEGMENT_LEAVES
         begin = held if first is None else first
+        if branch and first is None:
+            begin = 0
         if begin > held:
             raise Refused("it begins past what is held", hint="fetch it again", code="busy")
+        self._start = held // SEGMENT_LEAVES * SEGMENT_LEAVES
+        self._waiting: list[Sealed] = []
+        self._waiting_bytes = 0
+        self._intake: Intake | None = None
+        if head.size <= held:
+            self._hold_to_held()
+            self._passed_over = max(0, head.size - begin)
+            return
         self._passed_over = held - begin
+        if spine is not None:
+            spine = spine[self._start // SEGMENT_LEAVES - begin // SEGMENT_LEAVES :]
         with store.environment.reading() as txn:
             before = logs.frontier_at(txn, self._number, self._record, self._start)
             leaves = logs.read_leaves(txn, self._number, self._start, held)
-        if spine is not None:
-            spine = spine[self._start // SEGMENT_LEAVES - begin // SEGMENT_LEAVES :]
         self._intake = Intake(head, before, leaves, spine)
-        self._waiting: list[Sealed] = []
-        self._waiting_bytes = 0
+
+    def _hold_to_held(self) -> None:
+        """What came meanwhile reaches as far as the head, or further: nothing is left to do."""
+        with self._store.environment.reading() as txn:
+            frontier = logs.frontier_at(txn, self._number, self._record, self._head.size)
+        if frontier.root() != self._head.root:
+            raise PrefixMismatch("the history held here is as long, and another one")
 
     @property
     def position(self) -> int:
         """The leaf that is to be fed next."""
-        return self._intake.position - self._passed_over
+        reached = self._head.size if self._intake is None else self._intake.position
+        return reached - self._passed_over
 
     def feed(self, leaves: list[bytes]) -> None:
         """Takes the next leaves. BadInput and PrefixMismatch as `Intake.feed`."""
@@ -237,6 +177,10 @@ class Ingestion:
             skipped = min(self._passed_over, len(leaves))
             self._passed_over -= skipped
             leaves = leaves[skipped:]
+        if self._intake is None:
+            if leaves:
+                raise BadInput(f"it has more events than the {self._head.size} its head covers")
+            return
         sealed = self._intake.feed(leaves)
         if sealed is None:
             if self._intake.held_bytes > SEGMENT_LEAVES * MAX_LEAF_BYTES:
@@ -263,7 +207,7 @@ class Ingestion:
 
     def _hold_record(self, txn: Txn) -> LogRecord:
         now = logs.read_record(txn, self._number)
-        if now.size != self._record.size:
+        if (now.size, now.own) != (self._record.size, self._record.own):
             raise Refused(
                 "another process is taking in the same log", hint="try again", code="busy"
             )
@@ -271,10 +215,14 @@ class Ingestion:
 
     def finish(self) -> Ingested:
         """Makes the log visible. BadInput and PrefixMismatch as `Intake.finish`."""
+        if self._intake is None:
+            return Ingested(0, None)
         tail = self._intake.finish()
         size_bytes = self._waiting_bytes + sum(map(len, tail.leaves))
         with self._store.environment.writing(size_bytes) as txn:
             record = self._hold_record(txn)
+            if self._branch and self._came_meanwhile(txn):
+                return Ingested(0, None)
             self._put_waiting(txn)
             for seq in range(self._start, min(self._record.size, tail.first)):
                 txn.delete("tail", logs.tail_key(self._number, seq))
@@ -285,10 +233,25 @@ class Ingestion:
             txn.put_many("tail", keyed)
             whole = tail.frontier
             record.size, record.nodes, record.head = whole.size, whole.nodes, self._head.signed
+            _note_elsewhere(record)
             logs.write_record(txn, self._number, record)
             if self._branch:
                 logs.show_branch(txn, self._number)
         return Ingested(self._head.size - self._record.size, None)
+
+    def _came_meanwhile(self, txn: Txn) -> bool:
+        """Whether the branch is held under another number by now: that one is shown then."""
+        other = logs.find_history(txn, self._head.signed)
+        if other is None:
+            return False
+        logs.show_branch(txn, other)
+        return True
+
+
+def _note_elsewhere(record: LogRecord) -> None:
+    """S9: leaves that this home did not write follow in its log."""
+    if record.own == logs.OWN:
+        record.own = logs.WENT_ON
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,5 +308,6 @@ def _grow(txn: Txn, growth: Growth, hashes: list[bytes]) -> Grown:
         number = logs.new_log(txn, head.genesis, own=False)
     grown = logs.append_leaves(txn, number, record, growth.leaves[held:], hashes[held:])
     grown.head = head.signed
+    _note_elsewhere(grown)
     logs.write_record(txn, number, grown)
     return Grown(head.signed, head.size - record.size)

@@ -9,7 +9,10 @@
 - S7 What lies beyond a record's size is not part of the log: an import that was cut off.
 - S8 A forked log may be held in several branches, each under a number of its own. One is shown to
   readers and the fold; the others' records say `own` = 2, and `branches` names them by (log id,
-  root of their head). A branch that is still coming in is set aside in the same way.
+  root of their head). A branch that is still coming in is set aside in the same way. The log that
+  this home writes is never replaced.
+- S9 An own log that takes in leaves from elsewhere says so in the same transaction (`own` = 3), and
+  nothing is appended to it again: two writers of one log would fork it.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from typing import Final
 import msgspec
 
 from openledger_node.ledger.encoding import encode
-from openledger_node.ledger.errors import StoreDamaged
+from openledger_node.ledger.errors import Refused, StoreDamaged
 from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis
 from openledger_node.ledger.heads import SignedHead
 from openledger_node.ledger.merkle import Frontier, leaf_hashes, root_of_hashes
@@ -35,9 +38,12 @@ _NUMBER: Final = struct.Struct(">I")
 _NUMBER_SEGMENT: Final = struct.Struct(">II")
 _NUMBER_SEQ: Final = struct.Struct(">IQ")
 _ROOT_BYTES: Final = 32
+NOT_OWN: Final = 0
 OWN: Final = 1
 SET_ASIDE: Final = 2
-"""`own` of a log that this home writes, and of a branch that is not shown (S8)."""
+WENT_ON: Final = 3
+"""`own`: whose log it is; 2 a branch that is not shown (S8), 3 an own log that grew elsewhere (S9).
+"""
 
 
 class LogRecord(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -100,6 +106,21 @@ def new_log(txn: Txn, genesis: LogGenesis, own: bool) -> int:
     return number
 
 
+def holds(txn: Txn, number: int, head: SignedHead) -> bool:
+    """Whether a history is what `head` covers, or goes on from there."""
+    record = read_record(txn, number)
+    if record.head is None or record.head.size < head.size:
+        return False
+    return frontier_at(txn, number, record, head.size).root() == head.root
+
+
+def find_history(txn: Txn, head: SignedHead) -> int | None:
+    """The number of a whole history that holds `head`: the one shown, if it does (S8)."""
+    shown = log_number(txn, head.log_id)
+    numbers = [] if shown is None else [shown, *branches(txn, head.log_id)]
+    return next((number for number in numbers if holds(txn, number, head)), None)
+
+
 def new_branch(txn: Txn, genesis: LogGenesis) -> int:
     """A number for another branch of a log that is held, set aside until it is whole (S8)."""
     last = txn.last("logs")
@@ -109,18 +130,32 @@ def new_branch(txn: Txn, genesis: LogGenesis) -> int:
 
 
 def show_branch(txn: Txn, number: int) -> None:
-    """A branch that is whole becomes the log's history; the former one is set aside (S8)."""
+    """A branch that is whole becomes the log's history; the former one is set aside (S8).
+
+    Refused `own_log` when the former one is the log that this home writes.
+    """
     record = read_record(txn, number)
     former_number = log_number(txn, record.log_id)
+    if former_number == number:
+        return
     if former_number is not None:
         former = read_record(txn, former_number)
+        refuse_own(txn, former)
         former.own = SET_ASIDE
         write_record(txn, former_number, former)
         if former.head is not None:
             txn.put("branches", record.log_id + former.head.root, number_key(former_number))
-    record.own = 0
+    if record.head is not None:
+        txn.delete("branches", record.log_id + record.head.root)
+    record.own = NOT_OWN
     write_record(txn, number, record)
     txn.put("logids", record.log_id, number_key(number))
+
+
+def refuse_own(txn: Txn, record: LogRecord) -> None:
+    """Refused when it is the log that this home writes: its history is not replaced (S8)."""
+    if record.own != NOT_OWN and txn.get("meta", b"current_log") == record.log_id:
+        raise Refused("an own log is not replaced by another branch", code="own_log")
 
 
 def branches(txn: Txn, log_id: bytes) -> list[int]:
@@ -273,6 +308,19 @@ def read_spine(txn: Txn, number: int, first: int, count: int) -> list[bytes]:
         roots.append(root)
     if len(roots) != count:
         raise StoreDamaged("a segment's root is missing", hint="run `oln check --repair`")
+    return roots
+
+
+def spine_at(txn: Txn, number: int, first: int, size: int) -> list[bytes]:
+    """The roots of the segments of a history's first `size` leaves, from segment `first` on.
+
+    The last one is of what there is of it. `size` is at most the history's.
+    """
+    whole, rest = divmod(size, SEGMENT_LEAVES)
+    roots = read_spine(txn, number, first, max(0, whole - first))
+    if rest and first <= whole:
+        leaves = read_leaves(txn, number, whole * SEGMENT_LEAVES, size)
+        roots.append(root_of_hashes(leaf_hashes(leaves)))
     return roots
 
 

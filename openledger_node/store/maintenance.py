@@ -92,17 +92,23 @@ def compact(store: Store, progress: Progress = no_progress) -> Compaction:
 
 
 def _drop_leftovers(environment: Environment) -> None:
-    """What lies beyond a log's size: imports that were cut off (S7)."""
+    """What lies beyond a log's size (S7), and branches that were cut off on their way in (S8)."""
     with environment.reading() as txn:
-        sealed = {
-            int.from_bytes(key, "big"): logs.decode_record(stored).size // SEGMENT_LEAVES
+        records = {
+            int.from_bytes(key, "big"): logs.decode_record(stored)
             for key, stored in txn.scan("logs")
         }
+        sealed = {number: record.size // SEGMENT_LEAVES for number, record in records.items()}
         left = [
             (name, key)
             for name in ("segments", "spine")
             for key in txn.keys(name)
             if int.from_bytes(key[4:], "big") >= sealed.get(int.from_bytes(key[:4], "big"), 0)
+        ]
+        left += [
+            ("logs", logs.number_key(number))
+            for number, record in records.items()
+            if record.own == logs.SET_ASIDE and not record.size
         ]
     if left:  # a full store takes no write, and may be compacted for that very reason
         with environment.writing() as txn:

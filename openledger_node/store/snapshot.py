@@ -130,6 +130,13 @@ class Snapshot:
     def current_log(self) -> bytes | None:
         return self.meta("current_log")
 
+    @property
+    def current_log_went_on(self) -> bool:
+        """Whether the current own log has leaves of another writer (S9): it is to be left."""
+        current = self.current_log
+        number = None if current is None else logs.log_number(self._txn, current)
+        return number is not None and logs.read_record(self._txn, number).own == logs.WENT_ON
+
     def _must_meta(self, name: str) -> bytes:
         value = self.meta(name)
         if value is None:
@@ -173,12 +180,7 @@ class Snapshot:
 
         Of a history by its number.
         """
-        whole, rest = divmod(size, SEGMENT_LEAVES)
-        roots = logs.read_spine(self._txn, number, first_segment, max(0, whole - first_segment))
-        if rest and first_segment <= whole:
-            leaves = logs.read_leaves(self._txn, number, whole * SEGMENT_LEAVES, size)
-            roots.append(root_of_hashes(leaf_hashes(leaves)))
-        return b"".join(roots)
+        return b"".join(logs.spine_at(self._txn, number, first_segment, size))
 
     def leaf_run(
         self, number: int, first: int, stop: int, max_bytes: int
@@ -421,9 +423,8 @@ def _read_file(path: Path, limit_bytes: int = -1) -> bytes | None:
 
 
 def _info(number: int, record: LogRecord) -> LogInfo:
-    return LogInfo(
-        number, record.log_id, record.genesis, record.size, record.head, record.own == logs.OWN
-    )
+    own = record.own in (logs.OWN, logs.WENT_ON)
+    return LogInfo(number, record.log_id, record.genesis, record.size, record.head, own)
 
 
 def _mark(log_id: bytes, stored: bytes) -> Mark:

@@ -10,8 +10,8 @@ one explicit batch. It is
 
 Several processes may append to one log: both steps begin from the record as it is in the store. A
 head is signed only for a history that the stored head is a prefix of; what could make a fork stops
-the process instead (`StoreDamaged`). A crash between the steps leaves durable leaves without a
-head: the next flush, or `sign_pending`, signs over them.
+the process instead (`StoreDamaged`), and a log that grew elsewhere is left (S9). A crash between
+the steps leaves durable leaves without a head: the next flush, or `sign_pending`, signs over them.
 """
 
 from __future__ import annotations
@@ -251,6 +251,7 @@ class LogWriter:
         incoming = sum(map(len, endings)) + LEAF_BEGINNING_BYTES * len(endings)
         with self._store.environment.writing(incoming) as txn:
             record = logs.read_record(txn, self._number)
+            _refuse_left(record)
             seq = record.size
             leaves = [
                 _LEAF_BEGINNING + encode(number) + ending
@@ -278,6 +279,7 @@ class LogWriter:
         """Step 2: read back, hash again, sign, store the head, durable."""
         with self._store.environment.writing(finishing=True) as txn:
             record = logs.read_record(txn, self._number)
+            _refuse_left(record)
             covered = record.head.size if record.head else 0
             if record.head is not None and _end(written, record.size) <= covered <= record.size:
                 # Another process has signed over these leaves, and maybe more have come since.
@@ -311,6 +313,16 @@ class LogWriter:
                 return
         if base.extend(read_back) != record.frontier:
             raise _would_fork("the log's stored nodes do not fit its events")
+
+
+def _refuse_left(record: logs.LogRecord) -> None:
+    """S9: a log with leaves of another writer gets no more of ours."""
+    if record.own != logs.OWN:
+        raise Refused(
+            "the log that this home wrote has gone on elsewhere",
+            hint="append again: the home goes on in a new log",
+            code="own_log_elsewhere",
+        )
 
 
 def _end(written: _Written | None, size: int) -> int:

@@ -134,11 +134,11 @@ class Place:
             assert log is not None and log.head is not None
             return log.head
 
-    def show_branch(self, log: MemoryLog) -> Ingested:
-        """Takes in another branch of a log, which becomes the one shown."""
-        head = verify_head(log.head().signed, log.genesis)
+    def show_branch(self, log: MemoryLog, size: int | None = None) -> Ingested:
+        """Takes in another branch of a log, or its first leaves; it becomes the one shown."""
+        head = verify_head(log.head(size).signed, log.genesis)
         ingestion = Ingestion(self.store, log.genesis, head, branch=True)
-        ingestion.feed(list(log.leaves))
+        ingestion.feed(log.leaves[:size])
         return ingestion.finish()
 
     def ingest(self, log: MemoryLog, size: int | None = None, chunk: int = 100) -> Ingested:

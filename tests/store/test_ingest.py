@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -277,3 +278,25 @@ def test_two_imports_of_one_log_at_a_time_end_with_one_of_them(
         ingest(place.store, log.genesis, log.head().signed, overtaken())
     assert refused.value.code == "busy"
     assert_holds(place, log, 400)
+
+
+@pytest.mark.rule("Y32")
+def test_a_fork_of_a_long_log_is_proved_without_holding_the_log_in_memory(
+    place: Place, log: MemoryLog
+) -> None:
+    chain(log, 12_000, size_bytes=1_000)
+    place.ingest(log, chunk=256)
+    other = MemoryLog(log.genesis, log.key)
+    for held_leaf in log.leaves[1:900]:
+        other.append_leaf(held_leaf)
+    other.append(KIND, ["another history"])
+    chain(other, 12_000, size_bytes=1_000)
+    head = other.head().signed
+    tracemalloc.start()
+    try:
+        fork = ingest(place.store, log.genesis, head, chunked(other.leaves, 256)).fork
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert fork is not None and verify_fork(fork).common == 900
+    assert peak < 3_000_000 < sum(map(len, other.leaves)) // 4
