@@ -27,6 +27,7 @@ from openledger_node.credit import views
 from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.errors import BadInput, OlnError, Refused, StoreUnavailable
 from openledger_node.ledger.events import parse_log_open
+from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.genesis import parse_genesis
 from openledger_node.ledger.heads import SignedHead
 from openledger_node.ledger.payload import (
@@ -37,6 +38,7 @@ from openledger_node.ledger.payload import (
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.epochs import catch_up
 from openledger_node.node.erasing import honour_erasures
+from openledger_node.node.forking import file_fork
 from openledger_node.node.pending import pending_view
 from openledger_node.node.reading import events_of
 from openledger_node.node.results import BundleMoved, Refusal
@@ -155,6 +157,8 @@ def import_bundle(core: NodeCore, path: Path, *, progress: Progress = no_progres
         importer.refuse(str(path), error.message)
     if importer.own_log_elsewhere:
         core.leave_log()
+    for proof in importer.forks:
+        file_fork(core, proof, here=True)
     epochs = catch_up(core, progress=progress)
     if importer.erasures:
         honour_erasures(core)
@@ -180,6 +184,7 @@ class _Importer:
         self.refused: list[Refusal] = []
         self.erasures = False
         self.own_log_elsewhere = False
+        self.forks: list[ForkEvidence] = []
         self._commits: set[tuple[bytes, bytes]] | None = None
         with core.store.read() as snapshot:
             self._own_log = snapshot.current_log
@@ -240,6 +245,7 @@ class _Importer:
         if head.log_id == self._own_log and (result.added or result.fork is not None):
             self.own_log_elsewhere = True
         if result.fork is not None:
+            self.forks.append(result.fork)
             self.refuse(name, "it forks from the history held here; the proof is kept")
 
     def _watched(self, chunks: Iterator[list[bytes]]) -> Iterator[list[bytes]]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import trio
 
+from openledger_node.ledger.errors import StoreUnavailable
 from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.heads import Mark
 from openledger_node.net.address import Endpoint, PeerAddress
@@ -200,6 +201,9 @@ class Network:
 
     def peers_came(self, runner: LinkRunner, records: Sequence[bytes]) -> None:
         return
+
+    def store_refused(self, error: StoreUnavailable) -> None:
+        raise error
 
     def payload_stored(self, commit: bytes) -> None:
         return

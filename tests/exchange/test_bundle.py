@@ -575,7 +575,9 @@ def test_a_fork_in_a_bundle_is_proved_and_refused(two: Coop) -> None:
     before = two["newcomer"].status().events
     moved = two["newcomer"].bundle_import(path)
     assert ["forks" in item.reason for item in moved.refused] == [True]
-    assert two["newcomer"].status().events == before
+    filed = two["newcomer"].log(kind="log.fork").events
+    assert len(filed) == 1, "whoever finds a fork files its proof"
+    assert two["newcomer"].status().events == before + 1
     assert ["forked at event" in text for text in two["newcomer"].status().alarms] == [True]
     with two["newcomer"].core.store.read() as snapshot:
         (evidence,) = snapshot.forks()

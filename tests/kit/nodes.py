@@ -21,6 +21,7 @@ from typing import Any
 import trio
 import trio.testing
 
+from openledger_node.ledger.errors import StoreUnavailable
 from openledger_node.ledger.events import LogGenesis, encode_event
 from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.heads import Mark, SignedHead, sign_head
@@ -51,6 +52,7 @@ class Node:
         self.faults: list[PeerFault] = []
         self.own_elsewhere: list[bytes] = []
         self.payloads: list[bytes] = []
+        self.refusals: list[StoreUnavailable] = []
         self.admission = Admission(
             "open", listed=(), unknown_bytes=2**20, known=self.known.__contains__, held=()
         )
@@ -147,6 +149,9 @@ class Node:
 
     def peers_came(self, runner: LinkRunner, records: Sequence[bytes]) -> None:
         return
+
+    def store_refused(self, error: StoreUnavailable) -> None:
+        self.refusals.append(error)
 
     def payload_stored(self, commit: bytes) -> None:
         self.payloads.append(commit)

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 import trio
 
-from openledger_node.ledger.errors import BadInput, OlnError, VerificationFailed
+from openledger_node.ledger.errors import BadInput, OlnError, StoreUnavailable, VerificationFailed
 from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.heads import Mark
 from openledger_node.net.address import Endpoint, PeerAddress, parse_node_id
@@ -155,11 +155,16 @@ class Daemon:
                 scope.cancel()
 
     def _watcher(self) -> Watcher:
-        return Watcher(self._core.store, lambda: self.hub.replica.marks, self._grown)
+        return Watcher(self._core.store, lambda: self.hub.replica.marks, self._grown, self._forks)
 
     def _grown(self, marks: Sequence[Mark], own: bytes | None) -> None:
         self.hub.grown(marks, own)
         self.follower.poke()
+
+    def _forks(self, proofs: Sequence[ForkEvidence]) -> None:
+        """Proofs that another process kept, such as of a bundle."""
+        for proof in proofs:
+            self.hub.fork_known(proof)
 
     async def _keep_book(self) -> None:
         """Stores what changed, and takes over what commands changed."""
@@ -253,6 +258,9 @@ class Daemon:
     def own_log_elsewhere(self, log_id: bytes) -> None:
         self._log.warning("own_log_elsewhere", log=log_id.hex()[:16])
         self._spawn(forking.leave_if_current, log_id)
+
+    def store_refused(self, error: StoreUnavailable) -> None:
+        self._log.error("store_refused", reason=error.message, hint=error.hint)
 
     def _spawn(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Work on the store that nobody waits for."""

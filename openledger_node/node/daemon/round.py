@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import trio
 
-from openledger_node.ledger.errors import NetworkError, UsageError
+from openledger_node.ledger.errors import NetworkError, StoreUnavailable, UsageError
 from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.heads import Mark
 from openledger_node.net.address import PeerAddress
@@ -47,6 +47,7 @@ class Round:
         self._work: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self.hub: Hub = hub_of(core, self._io, hooks=self)
         self.payloads = 0
+        self._failure: StoreUnavailable | None = None
 
     async def _io(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await trio.to_thread.run_sync(function, *arguments, limiter=self._workers)
@@ -58,6 +59,8 @@ class Round:
             self.hub.seek(await self._io(WishList(self._core).look))
             done = [await self._with(addresses) for addresses in targets]
             nursery.cancel_scope.cancel()
+        if self._failure is not None:
+            raise self._failure
         for function, arguments in self._work:
             function(self._core, *arguments)
         return done
@@ -112,7 +115,7 @@ class Round:
                 if now != moved:
                     moved_at, moved = trio.current_time(), now
                 self._progress(self.hub.totals.events_in, None, "events received")
-                if trio.current_time() - moved_at > QUIET_S:
+                if self._failure or trio.current_time() - moved_at > QUIET_S:
                     return False
                 continue
             if runner.agrees:
@@ -142,6 +145,9 @@ class Round:
 
     def peers_came(self, runner: LinkRunner, records: Sequence[bytes]) -> None:
         return
+
+    def store_refused(self, error: StoreUnavailable) -> None:
+        self._failure = error
 
     def payload_stored(self, commit: bytes) -> None:
         self.payloads += 1

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import trio
 
+from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.heads import Mark
 from openledger_node.store.store import Store
 
@@ -23,17 +24,22 @@ Io = Callable[..., Awaitable[Any]]
 
 
 class Watcher:
-    """Tells `grown(marks, own log)` about logs that grew by other hands than the lane's."""
+    """Tells `grown(marks, own log)` about logs that grew by other hands than the lane's.
+
+    And `forks(proofs)` about the proofs that are kept, new ones among them.
+    """
 
     def __init__(
         self,
         store: Store,
         known: Callable[[], dict[bytes, Mark]],
         grown: Callable[[Sequence[Mark], bytes | None], None],
+        forks: Callable[[Sequence[ForkEvidence]], None],
     ) -> None:
         self._store = store
         self._known = known
         self._grown = grown
+        self._forks = forks
         self._seen = -1
         self._all_seen = -1
         self._all_at_s = 0.0
@@ -77,5 +83,8 @@ class Watcher:
                 for mark in snapshot.marks()
                 if mark.log_id not in known or known[mark.log_id].size < mark.size
             ]
+            forks = snapshot.forks()
         if grown:
             self._grown(grown, own)
+        if forks:
+            self._forks(forks)

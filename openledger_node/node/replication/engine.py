@@ -48,6 +48,7 @@ class Hooks(Protocol):
     def link_ended(self, runner: LinkRunner, why: PeerFault | None) -> None: ...
     def peers_came(self, runner: LinkRunner, records: Sequence[bytes]) -> None: ...
     def payload_stored(self, commit: bytes) -> None: ...
+    def store_refused(self, error: StoreUnavailable) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +281,7 @@ class Hub:
         runner = self.links.get(arrival.link)
         self._took(landed.held, landed.added, arrival.link, arrival.leaves)
         if isinstance(landed.fault, StoreUnavailable):
-            self._is_full()
+            self._is_full(landed.fault)
             landed = Landed(landed.held)
         if landed.gap:
             self.replica.offered(arrival.link, arrival.head.mark)
@@ -294,7 +295,7 @@ class Hub:
                 self.replica.replaced(stream.head.mark)
             self._took(stream.head.mark, 1, stream.link, ())
         if isinstance(stored.fault, StoreUnavailable):
-            self._is_full()
+            self._is_full(stored.fault)
             stored = Stored(stored.consumed_bytes, ended=True)
         if runner is not None:
             runner.stored(stream, stored)
@@ -311,5 +312,15 @@ class Hub:
         self._hooks.stored([mark], not leaves or any(b"data.erase" in x[:32] for x in leaves))
         self.wake_all()
 
-    def _is_full(self) -> None:
-        self._full_until = trio.current_time() + FULL_RETRY_S
+    def _is_full(self, error: StoreUnavailable) -> None:
+        """Nothing is asked for a while; what was told meanwhile is found by the next round."""
+        if self.may_fetch():
+            self._full_until = trio.current_time() + FULL_RETRY_S
+            self._hooks.store_refused(error)
+            self.start(self._try_again)
+
+    async def _try_again(self) -> None:
+        await trio.sleep(FULL_RETRY_S)
+        for runner in self.links.values():
+            runner.ask_digest()
+        self.wake_all()

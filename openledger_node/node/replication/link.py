@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from openledger_node.ledger.errors import BadInput, OlnError, VerificationFailed
+from openledger_node.ledger.errors import BadInput, VerificationFailed
 from openledger_node.ledger.events import parse_log_open
 from openledger_node.net.link import Link
 from openledger_node.node.replication.fetching import Asked, Fetcher
@@ -406,8 +406,8 @@ class LinkRunner:
         self.session.consumed(arrival.size_bytes)
         self.received_events += landed.added
         fetch = arrival.fetch
-        if landed.fault is not None:
-            self._blame(landed.fault)
+        if isinstance(landed.fault, BadInput | VerificationFailed):
+            self.end(fault("bad_data", landed.fault.message))
         elif landed.differs:
             self._hub.replica.suspect(arrival.head.log_id, self.number)
         if fetch is not None:
@@ -421,17 +421,12 @@ class LinkRunner:
             fetch = self._fetch.stream_ended(stream)
             if stored.fault is None and stored.differs:
                 self._hub.replica.suspect(stream.head.log_id, self.number)
-            if stored.fault is not None:
-                self._blame(stored.fault)
+            if isinstance(stored.fault, BadInput | VerificationFailed):
+                self.end(fault("bad_data", stored.fault.message))
                 self._hub.replica.refused(fetch)
-            else:
+            else:  # what this store refused is nobody's fault, and is asked for again
                 self._hub.replica.fetched(fetch)
         self.wake()
-
-    def _blame(self, error: OlnError) -> None:
-        """What did not verify is the peer's fault; what this store refused is nobody's."""
-        if isinstance(error, BadInput | VerificationFailed):
-            self.end(fault("bad_data", error.message))
 
     def ask_segment(self, asked: Asked, segment: int) -> None:
         self._fetch.ask_segment(asked, segment)

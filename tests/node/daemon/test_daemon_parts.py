@@ -56,7 +56,7 @@ class Seen:
 
 def test_the_watcher_tells_of_an_own_append_at_its_next_look(coop: Coop) -> None:
     core, seen = coop[WITNESS].core, Seen()
-    watcher = Watcher(core.store, lambda: seen.known, seen.grown)
+    watcher = Watcher(core.store, lambda: seen.known, seen.grown, lambda proofs: None)
     watcher.look(0.0)
     (first,) = seen.known.values()
     seen.calls.clear()
@@ -72,7 +72,7 @@ def test_the_watcher_tells_of_an_own_append_at_its_next_look(coop: Coop) -> None
 def test_the_watcher_looks_at_other_logs_at_most_once_in_a_while(coop: Coop) -> None:
     coop.join("alice")
     core, seen = coop[WITNESS].core, Seen()
-    watcher = Watcher(core.store, lambda: seen.known, seen.grown)
+    watcher = Watcher(core.store, lambda: seen.known, seen.grown, lambda proofs: None)
     watcher.look(0.0)
     held = len(seen.known)
     coop.carry("alice", WITNESS)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import trio
 
+from openledger_node.ledger.errors import Refused, StoreUnavailable
 from openledger_node.ledger.heads import Mark
 from openledger_node.node.replication.admission import Admission
+from openledger_node.node.replication.engine import FULL_RETRY_S
+from openledger_node.node.replication.holder import Landed
 from openledger_node.node.replication.link import LinkRunner
 from openledger_node.sync.faults import Cost
 from openledger_node.sync.replica import PUSH_DELAY_MS, PUSH_WAIT_MS, ROUND_MS
@@ -332,5 +336,49 @@ def test_a_link_that_says_nothing_is_given_up() -> None:
         assert not a.hub.links
         assert "silent" in {fault.code for fault in (*a.faults, *b.faults)}
         del ours, theirs
+
+    play_world(play)
+
+
+def test_a_store_that_is_full_refuses_for_a_while_and_then_catches_up() -> None:
+    async def play(world: World) -> None:
+        a, b = await world.node("a"), await world.node("b")
+        full = StoreUnavailable("the store is full", code="store_full")
+        land, begin = b.holder.land, b.holder.begin
+
+        def refuse(*arguments: Any, **options: Any) -> Any:
+            raise full
+
+        b.holder.land = lambda arrivals: [Landed(None, fault=full) for _ in arrivals]  # type: ignore[method-assign]
+        b.holder.begin = refuse  # type: ignore[method-assign]
+        a.append(2_000)
+        world.connect(a, b)
+        await world.settle()
+        assert b.refusals == [full]
+        assert not b.faults and b.size(a.log_id) == 0
+        b.holder.land, b.holder.begin = land, begin  # type: ignore[method-assign]
+        await trio.sleep(2 * FULL_RETRY_S)
+        assert in_sync(a, b)
+
+    play_world(play)
+
+
+def test_a_log_that_another_process_takes_in_meanwhile_is_asked_for_again() -> None:
+    async def play(world: World) -> None:
+        a, b = await world.node("a"), await world.node("b")
+        begin, tries = b.holder.begin, []
+
+        def busy(*arguments: Any, **options: Any) -> Any:
+            tries.append(1)
+            if len(tries) < 3:
+                raise Refused("another process is taking in the same log", code="busy")
+            return begin(*arguments, **options)
+
+        b.holder.begin = busy  # type: ignore[method-assign]
+        a.append(2_000)
+        world.connect(a, b)
+        await world.settle()
+        assert len(tries) == 3
+        assert in_sync(a, b) and not b.faults
 
     play_world(play)
