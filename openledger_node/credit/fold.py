@@ -14,6 +14,7 @@ caller that folds much may call `gc.freeze()` or disable collection meanwhile.
 
 from __future__ import annotations
 
+import hashlib
 from bisect import insort
 from dataclasses import dataclass
 from typing import Final
@@ -39,13 +40,15 @@ from openledger_node.credit.parking import Item
 from openledger_node.credit.phase_registrations import HandlerTable
 from openledger_node.credit.reading import FORK, Reading
 from openledger_node.credit.statement import Statement, make_rows
-from openledger_node.ledger.encoding import H, encode
+from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.errors import Refused
 from openledger_node.ledger.genesis import RULES_VERSION, Genesis
 from openledger_node.ledger.merkle import EMPTY_ROOT
 from openledger_node.ledger.votes import seat_set_digest
 
 PHASES: Final = 8
+DIGEST_CHUNK: Final = 1_024
+"""Changes encoded at a time for the digest. Below 2^16: the array header of a chunk is 3 bytes."""
 _EVENT_PHASES: Final[tuple[tuple[int, HandlerTable], ...]] = (
     (2, phase_registrations.HANDLERS),
     (3, phase_money.HANDLERS),
@@ -250,9 +253,27 @@ def _with_digest(
 
     `changes` ascend by key; no two have the same.
     """
-    digest = H("delta", previous, changes)
+    digest = delta_digest(previous, changes)
     insort(changes, (state_records.DIGEST, encode(digest)))
     return tuple(changes), digest
+
+
+def delta_digest(previous: bytes, changes: Delta) -> bytes:
+    """`H("delta", previous, changes)`, encoded a chunk at a time: an epoch's changes are about as
+    large as its events, and are not copied whole for their hash.
+    """
+    count = len(changes)
+    if count < 16:
+        header = bytes([0x90 | count])
+    elif count < 2**16:
+        header = b"\xdc" + count.to_bytes(2, "big")
+    else:
+        header = b"\xdd" + count.to_bytes(4, "big")
+    hashed = hashlib.sha256(encode(["oln/delta/1", previous, []])[:-1] + header)
+    for first in range(0, count, DIGEST_CHUNK):
+        chunk = changes[first : first + DIGEST_CHUNK]
+        hashed.update(encode(chunk)[1 if len(chunk) < 16 else 3 :])
+    return hashed.digest()
 
 
 def _set_digest(rules: state_records.Rules) -> bytes:

@@ -50,16 +50,12 @@ class Table(Generic[R]):
 
     def get(self, key: bytes) -> R | None:
         """The record under `key` as it is now, to read; call `touch` after changing it."""
-        record = self.live.get(key)
-        if record is not None or key in self.live:
+        live = self.live
+        record = live.get(key)
+        if record is not None or key in live:
             return record
-        return self.load(key)
-
-    def load(self, key: bytes) -> R | None:
-        """The record filed or stored under `key`, from now on live. For keys that are not live."""
         raw = self.filed.get(key) or self.read(self.prefix + key)
-        record = None if raw is None else self.decode(raw)
-        self.live[key] = record
+        record = live[key] = None if raw is None else self.decode(raw)
         return record
 
     def known(self, key: bytes) -> R:
@@ -165,7 +161,7 @@ class PurseTable(Table[Purse]):
     def get(self, key: bytes) -> Purse | None:
         purse = self.live.get(key)
         if purse is None and key not in self.live:
-            purse = self.load(key)
+            purse = super().get(key)
             if purse is not None:
                 self.opening[key] = msgspec.structs.astuple(purse)
         return purse

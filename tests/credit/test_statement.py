@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openledger_node.credit.fold import delta_digest
+from openledger_node.credit.overlay import Delta
 from openledger_node.credit.statement import Row, Statement, parse_statement
 from openledger_node.ledger import merkle
-from openledger_node.ledger.encoding import decode, encode
+from openledger_node.ledger.encoding import H, decode, encode
 from openledger_node.ledger.errors import BadInput, VerificationFailed
 from tests.kit.ledgerkit import CREDIT, digest
 from tests.kit.stage import Stage
@@ -98,3 +100,12 @@ def test_encoding_and_parsing_are_inverse() -> None:
 def test_malformed_statements_are_refused(bad: bytes) -> None:
     with pytest.raises(BadInput):
         parse_statement(bad)
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 1_023, 1_024, 1_025, 1_040, 65_535, 65_536])
+def test_the_digest_of_a_delta_is_the_hash_of_its_canonical_array(count: int) -> None:
+    """Chunks, and array headers of one, three and five bytes, leave no trace in it."""
+    changes: Delta = [
+        (n.to_bytes(33, "big"), None if n % 5 == 0 else bytes(n % 300)) for n in range(count)
+    ]
+    assert delta_digest(bytes(32), changes) == H("delta", bytes(32), changes)
