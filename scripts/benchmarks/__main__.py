@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.benchmarks.ledger import DEFAULT_EVENTS, DEFAULT_RUNS, ledger
+from scripts.benchmarks.meshing import DEFAULT_NODES, mesh
 from scripts.benchmarks.peers import DEFAULT_ENTRIES, DEFAULT_REPEATS, peers
 from scripts.benchmarks.syncing import DEFAULT_EVENTS as DEFAULT_SYNC_EVENTS
 from scripts.benchmarks.syncing import sync
@@ -65,6 +66,10 @@ def parser() -> argparse.ArgumentParser:
     three.add_argument("--runs", type=positive, default=DEFAULT_RUNS, metavar="R")
     three.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     three.add_argument("--dir", type=folder, metavar="DIR", help="where the homes are made")
+    four = commands.add_parser("mesh", help="many nodes on this machine, a few links each")
+    four.add_argument("--nodes", type=positive, default=DEFAULT_NODES, metavar="N")
+    four.add_argument("--runs", type=positive, default=1, metavar="R")
+    four.add_argument("--dir", type=folder, metavar="DIR", help="where the homes are made")
     return top
 
 
@@ -73,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command == "ledger":
         scales = tuple(given.events or DEFAULT_EVENTS)
         return ledger(scales, given.runs, given.only, given.json, given.dir)
+    if given.command == "mesh":
+        return mesh(given.nodes, given.runs, given.dir)
     if given.command == "sync":
         return sync(tuple(given.events or DEFAULT_SYNC_EVENTS), given.runs, given.json, given.dir)
     return peers(given.suite, given.entries, given.repeats, given.dir)

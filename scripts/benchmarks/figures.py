@@ -63,6 +63,7 @@ GOALS: Final[Mapping[tuple[str, str], Goal]] = {
     ("sync", "in-sync check, each way"): Goal(ceiling=300),
     ("sync", "1,000 missing, besides events"): Goal(ceiling=4_096 + 8 * 1_000),
     ("sync", "one event to another machine, p99"): Goal(ceiling=250),
+    ("mesh", "one event everywhere, p99"): Goal(ceiling=250),
 }
 
 

@@ -13,6 +13,8 @@ One command a line on standard input, one JSON object a line on standard output:
     take ADDR EVENTS   as sync, until EVENTS of all others' logs are stored    {"s", "sent", "raw"}
     until EVENTS       on that link, until EVENTS of all others are stored     {"t1"}
     part               ends the link                                           {"ok"}
+    dial ADDR          one more link                                           {"ok"}
+    held EVENTS        waits until all logs together have EVENTS               {"t1"}
     note COUNT         appends events of 250 bytes, each by itself durable     {"t0"}
     quit               closes the home and ends                                {"ok"}
 
@@ -163,6 +165,13 @@ class Peer:
         self.network().part()
         return {"ok": 1}
 
+    def dial(self, address: str) -> Answer:
+        self.network().dial(address.partition("|")[0])
+        return {"ok": 1}
+
+    def held(self, events: str) -> Answer:
+        return {"t1": self.network().held(int(events))}
+
     def note(self, count: str) -> Answer:
         writer = self.core.writer()
         began = time.monotonic_ns()
@@ -199,6 +208,8 @@ def answer(peer: Peer, line: str) -> Answer:
         "take": peer.take,
         "until": peer.until,
         "part": peer.part,
+        "dial": peer.dial,
+        "held": peer.held,
         "note": peer.note,
         "stats": peer.stats,
         "quit": peer.quit,

@@ -97,7 +97,7 @@ class Network:
         return str(trio.from_thread.run(self._listen, trio_token=self._token))
 
     async def _listen(self) -> str:
-        limits = ListenLimits()
+        limits = ListenLimits(links_per_address=1_000, handshake_burst=1_000)
         listener: Listener[Any] = Listener(
             self._context, self._table, self._serve, limits=limits, log=QuietLog()
         )
@@ -131,6 +131,21 @@ class Network:
         trio.from_thread.run(self._dial, address, trio_token=self._token)
         self.until(events)
         return time.monotonic() - began
+
+    def dial(self, address: str) -> None:
+        """A further link, beside those that are up."""
+        trio.from_thread.run(self._dial, address, trio_token=self._token)
+
+    def held(self, events: int) -> int:
+        """Waits until all logs together have this many events; a monotonic clock then."""
+
+        with self._news:
+            if not self._news.wait_for(lambda: self._held() >= events, WAIT_S):
+                raise RuntimeError(f"{self._held()} of {events} events after {WAIT_S} s")
+        return time.monotonic_ns()
+
+    def _held(self) -> int:
+        return sum(mark.size for mark in list(self.hub.replica.marks.values()))
 
     def until(self, events: int) -> None:
         """Until others' logs hold this many events besides what every log begins with."""

@@ -386,3 +386,13 @@ def test_the_commands_find_their_checkout_and_their_environment(tmp_path: Path, 
     )
     module = {"bench": "scripts.benchmarks", "peer-program": "scripts.benchmarks.peer_program"}
     assert done.stdout.splitlines() == [str(root), "-m", module[name], "one", "two words"]
+
+
+def test_the_sync_and_mesh_works_print_their_figures(tmp_path: Path) -> None:
+    file = tmp_path / "sync.json"
+    done = bench("sync", "--events", "1000", "--runs", "1", "--json", str(file))
+    assert "1,000 missing, stored" in done.stdout
+    names = {item["name"] for item in json.loads(file.read_text())}
+    assert {"empty to all", "in-sync check, each way", "framing"} <= names
+    done = bench("mesh", "--nodes", "4")
+    assert "one event everywhere, p99" in done.stdout
