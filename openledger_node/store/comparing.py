@@ -106,9 +106,9 @@ def prove_against_held(
     own = verify_head(record.head, record.genesis)
     with store.environment.reading() as txn:
         stop = min(own.size, start + SEGMENT_LEAVES)
-        leaves = logs.read_leaves(txn, number, start, stop)
+        hashes = leaf_hashes(logs.read_leaves(txn, number, start, stop))
         roots = logs.spine_at(txn, number, 0, own.size)
-    evidence = prove_between(History.of(own, roots, segment, leaves), history)
+    evidence = prove_between(History.of(own, roots, segment, hashes), history)
     if evidence is None:
         raise BadInput("its events differ from those held here")
     return evidence

@@ -19,7 +19,6 @@ from openledger_node.ledger.merkle import (
     Frontier,
     consistency_path,
     inclusion_path,
-    leaf_hashes,
     root_of_hashes,
     source_of_hashes,
 )
@@ -55,10 +54,9 @@ class History:
 
     @staticmethod
     def of(
-        head: VerifiedHead, roots: Sequence[bytes], segment: int, leaves: Sequence[bytes]
+        head: VerifiedHead, roots: Sequence[bytes], segment: int, hashes: Sequence[bytes]
     ) -> History:
-        """BadInput when the leaves are not those of the segment."""
-        hashes = leaf_hashes(list(leaves))
+        """BadInput when the leaf hashes are not those of the segment."""
         expected = min(SEGMENT_LEAVES, head.size - segment * SEGMENT_LEAVES)
         if len(hashes) != expected or root_of_hashes(hashes) != roots[segment]:
             raise BadInput(f"its events of segment {segment} do not have the segment's root")

@@ -194,14 +194,14 @@ class MemoryHolder:
         return None
 
     def prove_fork(
-        self, head: VerifiedHead, spine: bytes, segment: int, leaves: list[bytes]
+        self, head: VerifiedHead, spine: bytes, segment: int, hashes: list[bytes]
     ) -> ForkEvidence | None:
         """Naive: of histories whose difference lies in their last segment."""
         log = self.logs[head.log_id]
         if log.head is None:
             return None
         begin = segment * SEGMENT_LEAVES
-        theirs = [*log.hashes[:begin], *leaf_hashes(leaves)]
+        theirs = [*log.hashes[:begin], *hashes]
         if root_of_hashes(theirs[: head.size]) != head.root:
             raise VerificationFailed("the segment's events do not have the root of its segment")
         own = verify_head(log.head, log.genesis)
@@ -236,7 +236,7 @@ class _MemoryIncoming:
             self._skip = len(held.leaves) - first
             roots = roots[len(held.leaves) // SEGMENT_LEAVES - first // SEGMENT_LEAVES :]
             whole = segment_roots(held.hashes)[: len(held.leaves) // SEGMENT_LEAVES]
-            if tree_root([*whole, *roots]) != head.root:
+            if spine and tree_root([*whole, *roots]) != head.root:
                 raise PrefixMismatch("its history does not extend the one held here")
 
     @property
@@ -254,9 +254,11 @@ class _MemoryIncoming:
 
     def finish(self) -> None:
         holder, head = self._holder, self._head
-        if root_of_hashes(leaf_hashes(self._leaves)) != head.root:
-            raise VerificationFailed("its events do not have the root that its head states")
         former = holder.logs.get(head.log_id)
+        if root_of_hashes(leaf_hashes(self._leaves)) != head.root:
+            text = "its events do not have the root that its head states"
+            known = former is not None and not self._branch
+            raise PrefixMismatch(text) if known else VerificationFailed(text)
         if self._branch and former is not None:
             holder.branches.setdefault(head.log_id, []).append(former)
         holder.logs[head.log_id] = MemoryLog(self._genesis, self._leaves, head.signed)

@@ -42,7 +42,8 @@ def segment_of(leaves: list[bytes], segment: int) -> list[bytes]:
 
 
 def history(leaves: list[bytes], segment: int) -> History:
-    return History.of(head_of(leaves), roots_of(leaves), segment, segment_of(leaves, segment))
+    hashes = leaf_hashes(segment_of(leaves, segment))
+    return History.of(head_of(leaves), roots_of(leaves), segment, hashes)
 
 
 @pytest.mark.rule("Y32")
@@ -89,4 +90,4 @@ def test_leaves_that_are_not_the_segments_are_refused(change: str) -> None:
         "one more": [*segment, b"more"],
     }[change]
     with pytest.raises(BadInput, match="do not have the segment's root"):
-        History.of(head_of(leaves), roots_of(leaves), 1, changed)
+        History.of(head_of(leaves), roots_of(leaves), 1, leaf_hashes(changed))

@@ -258,7 +258,7 @@ class Hub:
             else:
                 segment = asked.first // SEGMENT_LEAVES
                 proof = await self.lane.write(
-                    self.holder.prove_fork, verified, spine, segment, asked.leaves
+                    self.holder.prove_fork, verified, spine, segment, asked.hashes
                 )
         except (BadInput, VerificationFailed) as error:
             runner.end(fault("bad_data", error.message))

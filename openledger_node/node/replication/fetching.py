@@ -1,8 +1,10 @@
 """What a link's peer was asked for, from the first answer to the last leaf.
 
 A short log (no spine was asked for) is kept until it is whole and then stored with others in one
-transaction. A long one flows to the lane as it comes. Answers that do not fit what was asked are
-faults of the peer; a history that does not extend the one held here is suspect, not a fault.
+transaction. A long one flows to the lane as it comes, and so does one of few but long events: what
+is kept here uses up the peer's credit, which must suffice for the rest. Answers that do not fit
+what was asked are faults of the peer; a history that does not extend the one held here is suspect,
+not a fault.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Final
 from openledger_node.ledger.errors import BadInput
 from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis, parse_log_open
 from openledger_node.ledger.heads import SignedHead
+from openledger_node.ledger.merkle import leaf_hashes
 from openledger_node.node.replication.admission import Admission
 from openledger_node.node.replication.holder import Arrival
 from openledger_node.node.replication.lane import Lane, Stream
@@ -23,11 +26,17 @@ from openledger_node.sync.session import Session
 from openledger_node.sync.table import PeerTable
 
 HASH_BYTES: Final = 32
+KEPT_BYTES: Final = 256 * 1024
+"""Of a short log: with another frame of leaves and what is not granted back yet, it leaves credit
+for one more such frame."""
 
 
 @dataclass(eq=False, slots=True)
 class Asked:
-    """One WANT under way. `segment` is set for the second question of a suspect's two (X3)."""
+    """One WANT under way. `segment` is set for the second question of a suspect's two (X3).
+
+    Of that one only the leaves' `hashes` are kept.
+    """
 
     fetch: Fetch
     first: int
@@ -35,6 +44,7 @@ class Asked:
     genesis: LogGenesis | None = None
     spine: bytearray = field(default_factory=bytearray)
     leaves: list[bytes] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
     size_bytes: int = 0
     stream: Stream | None = None
     segment: int | None = None
@@ -167,15 +177,20 @@ class Fetcher:
         head, genesis, fetch = asked.head, asked.genesis, asked.fetch
         if head is None or genesis is None or fetch.purpose == "fork" or not asked.spine_bytes:
             return
-        asked.stream = Stream(
+        self._stream(asked, head, genesis)
+
+    def _stream(self, asked: Asked, head: SignedHead, genesis: LogGenesis) -> Stream:
+        stream = Stream(
             self._link,
             genesis,
             head,
             bytes(asked.spine),
             first=asked.first,
-            branch=fetch.purpose == "branch",
+            branch=asked.fetch.purpose == "branch",
         )
-        self._streams[asked.stream] = asked
+        asked.stream = stream
+        self._streams[stream] = asked
+        return stream
 
     def leaves_came(self, want_id: int, leaves: list[bytes], frame_bytes: int) -> None:
         asked = self._asked.get(want_id)
@@ -185,6 +200,9 @@ class Fetcher:
         head = asked.head
         if head is None:
             raise fault("unasked", "it sent events before their head")
+        if asked.segment is not None:
+            self._segment_came(want_id, asked, leaves, frame_bytes)
+            return
         asked.size_bytes += frame_bytes
         genesis = asked.genesis
         if genesis is not None and not self._admission.spend(genesis, frame_bytes):
@@ -195,26 +213,38 @@ class Fetcher:
             self._drop(want_id, asked, for_good=True)
             return
         if asked.stream is not None:
-            stream = asked.stream
-            stream.chunks.append((leaves, frame_bytes))
-            asked.first += len(leaves)
-            stream.last = asked.first == head.size
-            if stream.last:
-                del self._asked[want_id]
-            self._lane.feed(stream)
+            self._flow(want_id, asked, asked.stream, leaves, frame_bytes)
             return
         asked.leaves += leaves
-        end = asked.stop if asked.segment is not None else head.size
-        if asked.first + len(asked.leaves) < end:
-            return
-        del self._asked[want_id]
-        if asked.segment is not None:
-            self._session.consumed(asked.size_bytes)
+        if asked.first + len(asked.leaves) == head.size:
+            del self._asked[want_id]
+            self._lane.arrive(
+                Arrival(self._link, head, asked.first, asked.leaves, asked.size_bytes, asked.fetch)
+            )
+        elif asked.size_bytes > KEPT_BYTES and genesis is not None:
+            stream = self._stream(asked, head, genesis)
+            kept, asked.leaves = asked.leaves, []
+            self._flow(want_id, asked, stream, kept, asked.size_bytes)
+
+    def _segment_came(
+        self, want_id: int, asked: Asked, leaves: list[bytes], frame_bytes: int
+    ) -> None:
+        self._session.consumed(frame_bytes)
+        asked.hashes += leaf_hashes(leaves)
+        if asked.first + len(asked.hashes) >= asked.stop:
+            del self._asked[want_id]
             self._suspicious(asked)
-            return
-        self._lane.arrive(
-            Arrival(self._link, head, asked.first, asked.leaves, asked.size_bytes, asked.fetch)
-        )
+
+    def _flow(
+        self, want_id: int, asked: Asked, stream: Stream, leaves: list[bytes], frame_bytes: int
+    ) -> None:
+        """Leaves of a stream, to the lane."""
+        stream.chunks.append((leaves, frame_bytes))
+        asked.first += len(leaves)
+        stream.last = asked.first == stream.head.size
+        if stream.last:
+            del self._asked[want_id]
+        self._lane.feed(stream)
 
     def missing_came(self, want_id: int) -> None:
         """The peer does not supply it."""

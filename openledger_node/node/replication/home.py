@@ -13,7 +13,7 @@ from openledger_node.ledger.errors import BadInput, OlnError, StoreUnavailable, 
 from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis, parse_log_open
 from openledger_node.ledger.forks import ForkEvidence, verify_fork
 from openledger_node.ledger.heads import Mark, SignedHead, VerifiedHead, verify_head
-from openledger_node.ledger.merkle import Frontier
+from openledger_node.ledger.merkle import Frontier, leaf_hashes
 from openledger_node.node.core import NodeCore
 from openledger_node.node.replication.admission import Admission, Owner
 from openledger_node.node.replication.engine import Hooks, Hub, Identity
@@ -168,10 +168,13 @@ class HomeHolder:
         return first_differing_segment(ours, roots, both, head.size)
 
     def prove_fork(
-        self, head: VerifiedHead, spine: bytes, segment: int, leaves: list[bytes]
+        self, head: VerifiedHead, spine: bytes, segment: int, hashes: list[bytes]
     ) -> ForkEvidence | None:
-        """The proof from the spine and one segment of the other history, kept; None when equal."""
-        theirs = History.of(head, split_spine(spine), segment, leaves)
+        """The proof from the spine and one segment's leaf hashes of the other history, kept.
+
+        None when it is the same as ours there.
+        """
+        theirs = History.of(head, split_spine(spine), segment, hashes)
         with self._store.read() as snapshot:
             held = snapshot.log(head.log_id)
             if held is None or held.head is None:
@@ -179,7 +182,7 @@ class HomeHolder:
             ours = verify_head(held.head, held.genesis)
             start = segment * SEGMENT_LEAVES
             stop = min(start + SEGMENT_LEAVES, ours.size)
-            own = snapshot.leaves(head.log_id, start, stop)
+            own = leaf_hashes(snapshot.leaves(head.log_id, start, stop))
             mine = History.of(
                 ours, split_spine(snapshot.spine(held.number, 0, ours.size)), segment, own
             )

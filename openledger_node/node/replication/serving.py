@@ -100,7 +100,7 @@ class Server:
             if answer.stop == answer.served.head.size:
                 self._given(answer.served.head.mark)
             return True
-        if self._session.credit_bytes < 2 * MAX_RUN_FRAME_BYTES:
+        if self._session.credit_bytes < MAX_RUN_FRAME_BYTES:
             return False
         count, lengths, leaves = await self._io(
             self._holder.leaf_run, answer.served, answer.next_seq, answer.stop, RUN_BYTES
