@@ -243,3 +243,43 @@ def test_an_event_id_binds_log_place_and_leaf() -> None:
     assert [case["event_id"] for case in make.load("leaf")["leaves"]] == [
         event_id.hex() for event_id in expected
     ]
+
+
+@pytest.mark.rule("L2")
+@given(st.data())
+def test_many_leaves_are_judged_as_one_by_one(data: st.DataObject) -> None:
+    """Good and bad leaves of known and unknown kinds, across changes of the index's width."""
+    first = data.draw(st.sampled_from([0, 100, 120, 250, 65_500]))
+    bodies = st.sampled_from(
+        [[b"x" * 32], [b"x" * 32, 1], [1, "a", None], [[1]], [], None, 7, [[[b"deep"]]]]
+    )
+    kinds = st.sampled_from(["use.confirm", "no.such.kind", "", "k" * 40])
+    count = data.draw(st.integers(1, 300))
+    leaves = [
+        events.encode_event(first + i, data.draw(kinds), 5, data.draw(bodies)) for i in range(count)
+    ]
+    for _ in range(data.draw(st.integers(0, 2))):
+        at = data.draw(st.integers(0, count - 1))
+        leaf = bytearray(leaves[at])
+        leaf[data.draw(st.integers(0, len(leaf) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        leaves[at] = bytes(leaf)
+    expected = next(
+        (
+            (first + i, fault)
+            for i, leaf in enumerate(leaves)
+            if (fault := events.acceptance_fault(leaf, first + i))
+        ),
+        None,
+    )
+    assert first_fault(leaves, first) == expected
+
+
+@pytest.mark.rule("L2")
+def test_a_longer_form_here_and_a_byte_fewer_there_are_not_taken_for_good() -> None:
+    """The rows of bytes have the same length as good ones; the values do not."""
+    good = [events.encode_event(i, "no.such.kind", 5, [7, b"ab"]) for i in range(2)]
+    longer = good[0].replace(b"\x92\x07", b"\x92\xcc\x07")
+    shorter = events.encode_event(1, "no.such.kind", 5, [7, b"a"])
+    assert len(longer + shorter) == sum(map(len, good))
+    fault = first_fault([longer, shorter], 0)
+    assert fault is not None and fault[0] == 0
