@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from openledger_node.ledger.errors import BadInput, Refused
-from openledger_node.ledger.events import MAX_LEAF_BYTES, SEGMENT_LEAVES, LogGenesis
+from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis
 from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.heads import SignedHead, VerifiedHead, verify_head
 from openledger_node.ledger.merkle import leaf_hashes
@@ -29,8 +29,10 @@ from openledger_node.sync.intake import Intake, PrefixMismatch, Sealed
 
 STAGED_SEGMENTS: Final = 64
 """Segments written in one transaction while a log comes in: about 5 MB of 330-byte events."""
-STAGED_BYTES: Final = 64 * 2**20
-"""What is held of a log of long events before its whole segments are written."""
+STAGED_BYTES: Final = 8 * 2**20
+"""What is held of a log of longer events before its whole segments are written."""
+PARKED_BYTES: Final = 2**20
+"""What is held of a segment that is not whole: the leaves of longer ones wait in the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,28 +184,37 @@ class Ingestion:
                 raise BadInput(f"it has more events than the {self._head.size} its head covers")
             return
         sealed = self._intake.feed(leaves)
-        if sealed is None:
-            if self._intake.held_bytes > SEGMENT_LEAVES * MAX_LEAF_BYTES:
-                raise BadInput("its events are too long")
-            return
-        self._waiting.append(sealed)
-        self._waiting_bytes += sum(map(len, sealed.leaves))
-        count = sum(len(waiting.roots) for waiting in self._waiting)
-        if count >= STAGED_SEGMENTS or self._waiting_bytes >= STAGED_BYTES:
-            self._stage()
+        if sealed is not None:
+            self._waiting.append(sealed)
+            self._waiting_bytes += sum(map(len, sealed.leaves))
+            count = sum(len(waiting.roots) for waiting in self._waiting)
+            if count >= STAGED_SEGMENTS or self._waiting_bytes >= STAGED_BYTES:
+                self._stage([])
+        if self._intake.held_bytes >= PARKED_BYTES:
+            first, parked = self._intake.park()
+            self._stage(self._keyed(first, parked))
 
-    def _stage(self) -> None:
-        """Writes whole segments out of sight."""
-        if not self._waiting:
-            return
-        with self._store.environment.writing(self._waiting_bytes) as txn:
+    def _keyed(self, first: int, leaves: list[bytes]) -> list[tuple[bytes, bytes]]:
+        return [(logs.tail_key(self._number, seq), leaf) for seq, leaf in enumerate(leaves, first)]
+
+    def _stage(self, parked: list[tuple[bytes, bytes]]) -> None:
+        """Writes whole segments, and leaves of one that is not whole, out of sight."""
+        size_bytes = self._waiting_bytes + sum(len(leaf) for _, leaf in parked)
+        with self._store.environment.writing(size_bytes) as txn:
             self._hold_record(txn)
             self._put_waiting(txn)
+            txn.put_many("tail", parked)
         self._waiting, self._waiting_bytes = [], 0
 
     def _put_waiting(self, txn: Txn) -> None:
         for sealed in self._waiting:
-            logs.put_sealed(txn, self._number, sealed.first_segment, sealed.leaves, sealed.roots)
+            leaves, start = sealed.leaves, sealed.first_segment * SEGMENT_LEAVES
+            if sealed.parked:
+                stop = start + sealed.parked
+                leaves = [*logs.read_tail(txn, self._number, start, stop), *leaves]
+                for seq in range(max(start, self._record.size), stop):
+                    txn.delete("tail", logs.tail_key(self._number, seq))
+            logs.put_sealed(txn, self._number, sealed.first_segment, leaves, sealed.roots)
 
     def _hold_record(self, txn: Txn) -> LogRecord:
         now = logs.read_record(txn, self._number)
@@ -226,11 +237,7 @@ class Ingestion:
             self._put_waiting(txn)
             for seq in range(self._start, min(self._record.size, tail.first)):
                 txn.delete("tail", logs.tail_key(self._number, seq))
-            keyed = [
-                (logs.tail_key(self._number, tail.first + index), leaf)
-                for index, leaf in enumerate(tail.leaves)
-            ]
-            txn.put_many("tail", keyed)
+            txn.put_many("tail", self._keyed(tail.first + tail.parked, tail.leaves))
             whole = tail.frontier
             record.size, record.nodes, record.head = whole.size, whole.nodes, self._head.signed
             _note_elsewhere(record)

@@ -105,6 +105,7 @@ def _drop_leftovers(environment: Environment) -> None:
             for key in txn.keys(name)
             if int.from_bytes(key[4:], "big") >= sealed.get(int.from_bytes(key[:4], "big"), 0)
         ]
+        left += [("tail", key) for key in txn.keys("tail") if not _is_of_tail(key, records)]
         left += [
             ("logs", logs.number_key(number))
             for number, record in records.items()
@@ -114,6 +115,15 @@ def _drop_leftovers(environment: Environment) -> None:
         with environment.writing() as txn:
             for name, key in left:
                 txn.delete(name, key)
+
+
+def _is_of_tail(key: bytes, records: dict[int, logs.LogRecord]) -> bool:
+    """Whether a leaf that lies apart is one after the last whole segment of its log."""
+    record = records.get(int.from_bytes(key[:4], "big"))
+    seq = int.from_bytes(key[4:], "big")
+    return (
+        record is not None and record.size // SEGMENT_LEAVES * SEGMENT_LEAVES <= seq < record.size
+    )
 
 
 def _replace(store: Store, copy: Path, path: Path) -> None:

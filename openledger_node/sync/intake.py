@@ -6,7 +6,8 @@
 - Y31 Without a spine the tree over all leaves is held to the head at the end.
 
 Every leaf is hashed once; whoever stores what comes out writes it with the hashes and roots that
-were made here.
+were made here. Leaves too long to keep until their segment fills are given out before, to be kept
+elsewhere (`park`).
 """
 
 from __future__ import annotations
@@ -33,21 +34,29 @@ class PrefixMismatch(VerificationFailed):
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """Whole segments, from `first_segment` on: their leaves, leaf hashes and roots."""
+    """Whole segments, from `first_segment` on: their leaves, leaf hashes and roots.
+
+    The first `parked` leaves of them are not among `leaves`: they were given out before.
+    """
 
     first_segment: int
     leaves: list[bytes]
     hashes: list[bytes]
     roots: list[bytes]
+    parked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """What is left after the last whole segment, and the frontier of the whole log."""
+    """What is left after the last whole segment, and the frontier of the whole log.
+
+    The first `parked` leaves of it are not among `leaves`: they were given out before.
+    """
 
     first: int
     leaves: list[bytes]
     frontier: Frontier
+    parked: int = 0
 
 
 def split_spine(spine: bytes) -> list[bytes]:
@@ -91,6 +100,7 @@ class Intake:
         self._frontier = before
         self._leaves = list(held)
         self._hashes = leaf_hashes(self._leaves)
+        self._parked = 0
         self._first_root = before.size // SEGMENT_LEAVES
         self._spine = spine
         self._extends = bool(before.size or held)
@@ -113,12 +123,19 @@ class Intake:
     @property
     def position(self) -> int:
         """The leaf that is to come next."""
-        return self._frontier.size + len(self._leaves)
+        return self._frontier.size + len(self._hashes)
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of leaves that wait for their segment to fill."""
+        """Bytes of leaves that are kept here until their segment fills."""
         return sum(map(len, self._leaves))
+
+    def park(self) -> tuple[int, list[bytes]]:
+        """Gives out the leaves that are kept here, and where they begin; keeps their hashes."""
+        first = self._frontier.size + self._parked
+        leaves, self._leaves = self._leaves, []
+        self._parked += len(leaves)
+        return first, leaves
 
     def feed(self, leaves: list[bytes]) -> Sealed | None:
         """Takes leaves from `position` on; the whole segments that they fill, verified, if any.
@@ -134,7 +151,7 @@ class Intake:
             raise BadInput(f"event {refused[0]} is not acceptable: {refused[1]}")
         self._leaves += leaves
         self._hashes += leaf_hashes(leaves)
-        count = len(self._leaves) // SEGMENT_LEAVES
+        count = len(self._hashes) // SEGMENT_LEAVES
         return self._seal(count) if count else None
 
     def _seal(self, count: int) -> Sealed:
@@ -146,9 +163,11 @@ class Intake:
             for at in range(0, stop, SEGMENT_LEAVES)
         ]
         self._hold_to_spine(first, roots)
-        sealed = Sealed(first, self._leaves[:stop], hashes, roots)
-        del self._leaves[:stop]
+        inner = stop - self._parked
+        sealed = Sealed(first, self._leaves[:inner], hashes, roots, self._parked)
+        del self._leaves[:inner]
         del self._hashes[:stop]
+        self._parked = 0
         self._frontier = self._frontier.extend_subtrees(SEGMENT_LEVEL, roots)
         return sealed
 
@@ -172,4 +191,4 @@ class Intake:
         whole = self._frontier.extend(self._hashes)
         if whole.root() != self._head.root:
             raise self._differs("its events do not have the root that its head states")
-        return Tail(self._frontier.size, self._leaves, whole)
+        return Tail(self._frontier.size, self._leaves, whole, self._parked)

@@ -16,7 +16,9 @@ from openledger_node.ledger.forks import verify_fork
 from openledger_node.ledger.heads import sign_head
 from openledger_node.store import ingest as ingesting
 from openledger_node.store import logs
+from openledger_node.store.check import check
 from openledger_node.store.ingest import ingest
+from openledger_node.store.maintenance import compact
 from openledger_node.store.snapshot import LogInfo
 from openledger_node.sync.frontier import proof_rank
 from tests.kit.ledgerkit import MemoryLog, digest, key
@@ -300,3 +302,55 @@ def test_a_fork_of_a_long_log_is_proved_without_holding_the_log_in_memory(
         tracemalloc.stop()
     assert fork is not None and verify_fork(fork).common == 900
     assert peak < 3_000_000 < sum(map(len, other.leaves)) // 4
+
+
+@pytest.mark.parametrize("size", [100, 256, 300, 600])
+@pytest.mark.parametrize("first", [0, 40, 270])
+def test_long_events_of_a_segment_that_is_not_whole_wait_in_the_store(
+    place: Place, log: MemoryLog, monkeypatch: pytest.MonkeyPatch, first: int, size: int
+) -> None:
+    monkeypatch.setattr(ingesting, "PARKED_BYTES", 5_000)
+    chain(log, size - 1, size_bytes=300)
+    if first:
+        place.ingest(log, min(first, size))
+    place.ingest(log, chunk=7)
+    assert_holds(place, log, size)
+    assert check(place.store).problems == []
+
+
+@pytest.mark.rule("S7")
+def test_long_events_that_wait_in_the_store_are_no_part_of_the_log(
+    place: Place, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingesting, "PARKED_BYTES", 5_000)
+    chain(log, 399, size_bytes=300)
+    place.ingest(log, 50)
+    ingestion = ingesting.Ingestion(place.store, log.genesis, log.head())
+    ingestion.feed(log.leaves[50:200])
+    assert len(place.items("tail")) == 201  # the own log's only event too
+    info = held(place, log)
+    assert info is not None and info.size == 50
+    place.ingest(log, 60)
+    with pytest.raises(Refused):
+        ingestion.feed(log.leaves[200:])
+    assert check(place.store).problems == []
+    place.ingest(log, 70)
+    assert len(place.items("tail")) == 201
+    compact(place.store)
+    assert len(place.items("tail")) == 71
+    assert check(place.store).problems == []
+    place.ingest(log)
+    assert_holds(place, log, 400)
+
+
+def test_events_of_the_greatest_length_take_little_memory(place: Place, log: MemoryLog) -> None:
+    chain(log, 60, size_bytes=500_000)
+    head = log.head().signed
+    tracemalloc.start()
+    try:
+        ingest(place.store, log.genesis, head, chunked(log.leaves, 1))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert_holds(place, log, 61)
+    assert peak < 6_000_000 < sum(map(len, log.leaves)) // 4

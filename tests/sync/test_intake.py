@@ -90,6 +90,42 @@ def test_what_comes_out_are_the_leaves_that_went_in(
     assert tail.frontier == Frontier().extend(HASHES[:size])
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.integers(1, 1_100),
+    held=st.integers(0, 1_100),
+    chunks=st.lists(st.tuples(st.integers(1, 400), st.booleans()), min_size=1, max_size=12),
+)
+def test_leaves_given_out_early_come_out_once_and_count_as_if_they_were_kept(
+    size: int, held: int, chunks: list[tuple[int, bool]]
+) -> None:
+    held = min(held, size - 1)
+    intake, plain = begun(size, held, spine=True), begun(size, held, spine=True)
+    out: dict[int, bytes] = {}
+
+    def take(first: int, leaves: list[bytes]) -> None:
+        for seq, leaf in enumerate(leaves, first):
+            assert seq not in out
+            out[seq] = leaf
+
+    for chunk, parks in [*chunks, (size, False)]:
+        given_now = LEAVES[intake.position : min(size, intake.position + chunk)]
+        sealed, expected = intake.feed(given_now), plain.feed(given_now)
+        if sealed is not None:
+            assert expected is not None
+            assert (sealed.roots, sealed.hashes) == (expected.roots, expected.hashes)
+            take(sealed.first_segment * SEGMENT_LEAVES + sealed.parked, sealed.leaves)
+        if parks:
+            take(*intake.park())
+            assert intake.held_bytes == 0
+        assert intake.position == plain.position
+    tail = intake.finish()
+    take(tail.first + tail.parked, tail.leaves)
+    assert tail.frontier == plain.finish().frontier
+    start = held // SEGMENT_LEAVES * SEGMENT_LEAVES
+    assert [out[seq] for seq in sorted(out)] == LEAVES[start:size]
+
+
 @pytest.mark.rule("Y30")
 def test_a_wrong_leaf_is_known_by_its_segment_before_anything_of_it_comes_out() -> None:
     intake = begun(800, 0, spine=True)
