@@ -75,8 +75,15 @@ def status(core: NodeCore) -> results.Status:
             locked_micro=account.locked_micro if account else 0,
             state_digest=views.state_digest(state).hex(),
             identity="original" if core.store.is_original() else "copied",
-            alarms=tuple(snapshot.alarms()),
+            alarms=(*_partial(core), *snapshot.alarms()),
         )
+
+
+def _partial(core: NodeCore) -> tuple[str, ...]:
+    """What a home cannot do that stores only some accounts' logs."""
+    if core.config.sync_admission != "listed":
+        return ()
+    return ("only listed accounts' logs are stored here: epochs of others cannot be folded",)
 
 
 def _node_id(core: NodeCore) -> str:

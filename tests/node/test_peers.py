@@ -122,3 +122,12 @@ def test_a_sync_without_any_peer_says_what_to_do(coop: Coop) -> None:
     with pytest.raises(UsageError, match="no peer is known") as caught:
         coop[WITNESS].sync()
     assert "oln peer add" in caught.value.hint
+
+
+def test_a_home_that_stores_listed_accounts_alone_says_what_it_cannot_do(coop: Coop) -> None:
+    home = coop[WITNESS]
+    assert home.status().alarms == ()
+    (home.core.home / "node.toml").write_text('[sync]\nadmission = "listed"\n')
+    coop.shut(WITNESS)
+    (alarm,) = coop[WITNESS].status().alarms
+    assert "cannot be folded" in alarm

@@ -31,6 +31,7 @@ from openledger_node.node.replication.lane import Io, Lane, Stored, Stream
 from openledger_node.node.replication.link import LinkRunner
 from openledger_node.node.replication.payloads import PayloadSeeker, Sought
 from openledger_node.sync.faults import PeerFault, fault
+from openledger_node.sync.messages import Policy
 from openledger_node.sync.replica import Draw, Replica
 from openledger_node.sync.session import Local, Session
 
@@ -60,6 +61,7 @@ class Identity:
     account: bytes
     device: bytes
     sign_hello: Callable[[bytes], bytes]
+    policy: Policy = Policy.ALL
 
 
 @dataclass(slots=True)
@@ -144,6 +146,7 @@ class Hub:
             signature=who.sign_hello(peer_id),
             fork_digest=forks,
             frontier_digest=frontier,
+            policy=who.policy,
         )
         return Session(local, peer_id)
 

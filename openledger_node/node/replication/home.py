@@ -24,6 +24,7 @@ from openledger_node.store.snapshot import LogInfo, Snapshot
 from openledger_node.store.store import Store
 from openledger_node.sync.fork_finding import History, first_differing_segment, prove_between
 from openledger_node.sync.intake import root_of_spine, split_spine
+from openledger_node.sync.messages import Policy
 from openledger_node.sync.session import sign_link
 
 
@@ -226,6 +227,7 @@ def hub_of(core: NodeCore, io: Callable[..., Awaitable[Any]], hooks: Hooks) -> H
         core.account_id,
         core.device,
         lambda peer: sign_link(device, core.ledger_id, node_id, peer),
+        Policy.LISTED if core.config.sync_admission == "listed" else Policy.ALL,
     )
     return Hub(
         identity,
