@@ -30,6 +30,10 @@ KEPT_BYTES: Final = 256 * 1024
 """Of a short log: with another frame of leaves and what is not granted back yet, it leaves credit
 for one more such frame."""
 
+MAX_SPINE_BYTES: Final = 32 * 2**20
+"""Of the spines that are on their way over one link: those of 268,435,456 events, which at 250
+bytes an event is more than a store's map has room for."""
+
 
 @dataclass(eq=False, slots=True)
 class Asked:
@@ -129,6 +133,8 @@ class Fetcher:
             genesis = self._opened(opening, head)
         asked.head, asked.genesis = head, genesis
         refusal = self._admission.refusal(genesis, head)
+        if asked.spine_bytes > MAX_SPINE_BYTES:
+            refusal = "it is longer than any store here has room for"
         mark = fetch.mark
         if refusal is not None or head.size <= fetch.first or (mark and head.size < mark.size):
             self._drop(want_id, asked, for_good=refusal is not None)
@@ -166,6 +172,8 @@ class Fetcher:
         asked.spine += roots
         if len(asked.spine) > asked.spine_bytes:
             raise fault("spine", "it sent more segment roots than the log has segments")
+        if sum(len(other.spine) for other in self._asked.values()) > MAX_SPINE_BYTES:
+            raise fault("spine", "it sends the segment roots of many long logs at once")
         if len(asked.spine) == asked.spine_bytes:
             self._begin(asked)
             if asked.fetch.purpose == "fork":
@@ -188,6 +196,7 @@ class Fetcher:
             first=asked.first,
             branch=asked.fetch.purpose == "branch",
         )
+        asked.spine.clear()
         asked.stream = stream
         self._streams[stream] = asked
         return stream
