@@ -32,8 +32,8 @@ encode_into = msgspec.msgpack.Encoder().encode_into
 
 class Table(Generic[R]):
     """Records of one type by the rest of their key; `live` holds what was touched, None where there
-    is nothing. `filed` has new records that are written already and seldom looked at again: an
-    epoch's receipts take their own bytes, not many objects each.
+    is nothing. `filed` has records that are written already and seldom looked at again: an epoch's
+    receipts take their own bytes, not many objects each.
     """
 
     __slots__ = ("buffer", "changed", "decode", "filed", "live", "prefix", "read", "state")
@@ -70,14 +70,15 @@ class Table(Generic[R]):
         self.changed[key] = None
 
     def file(self, key: bytes, record: R) -> None:
-        """Writes a new record, whose key was not there before, and lets go of it.
+        """Writes a record that nothing is likely to look at again in this epoch, and lets go of it.
 
         It is encoded into one buffer and copied out: a value takes exactly its own bytes, where the
         encoder's own results begin with room for more and are cut.
         """
         encode_into(record, self.buffer)
         self.filed[key] = bytes(self.buffer)
-        self.live.pop(key, None)  # who asked for it before it was there left a None
+        self.live.pop(key, None)
+        self.changed.pop(key, None)
 
     def remove(self, key: bytes) -> None:
         self.live[key] = None

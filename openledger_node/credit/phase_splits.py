@@ -61,13 +61,12 @@ def _fall_due(books: Books, receipt_id: bytes) -> None:
     if receipt is None or receipt.status != HELD or not _free(books, receipt_id, receipt):
         return
     if receipt.matures <= books.epoch:
-        released, receipt.released = receipt.released, 1
-        receipt.status = MATURED
-        books.tables.receipts.touch(receipt_id)
-        dues = books.settling.dues_of(receipt)
-        effects = books.settling.settle(receipt_id, receipt, released, dues)
+        settling = books.settling
+        effects = settling.settle(receipt_id, receipt, receipt.released, settling.dues_of(receipt))
         if effects:
             books.note(receipt_id, effects)
+        receipt.status, receipt.released = MATURED, 1
+        books.tables.receipts.file(receipt_id, receipt)
 
 
 def _free(books: Books, receipt_id: bytes, receipt: Receipt) -> bool:

@@ -148,8 +148,8 @@ class Settling:
 
     def dues_of(self, receipt: Receipt) -> list[Due[Contribution]]:
         """The dues of a receipt's contributions, in the order of its weights."""
-        of = self.contributions.of
-        return [of(contribution_id) for contribution_id, _ in receipt.weights]
+        held, of = self.contributions.held, self.contributions.of
+        return [held.get(some_id) or of(some_id) for some_id, _ in receipt.weights]
 
     def reopen(self, receipt_id: bytes, receipt: Receipt) -> bool:
         """Makes a receipt that was settled early held again; whether it was."""
