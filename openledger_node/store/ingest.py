@@ -19,7 +19,7 @@ from openledger_node.ledger.errors import BadInput, Refused
 from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis
 from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.heads import SignedHead, VerifiedHead, verify_head
-from openledger_node.ledger.merkle import leaf_hashes
+from openledger_node.ledger.merkle import Frontier, leaf_hashes
 from openledger_node.store import logs
 from openledger_node.store.comparing import Incoming, compare, prove_against_held
 from openledger_node.store.environment import Txn
@@ -57,51 +57,49 @@ def ingest(
     `adopt_own` an own log may grow too: the caller then never appends to it again.
     """
     verified = verify_head(head, genesis)
-    number, record = _record(store, genesis)
-    held = record.size
+    number, record = _held(store, genesis)
     incoming = Incoming(chunks, head.size)
-    common, differing = compare(store, number, min(held, head.size), incoming)
-    if differing is not None:
-        incoming.push_back(differing)
-        evidence = prove_against_held(store, number, record, verified, common, incoming)
-        store.put_fork(evidence)
-        return Ingested(0, evidence)
-    if head.size <= held:
-        return Ingested(0, None)
-    ingestion = Ingestion(store, genesis, verified, adopt_own=adopt_own)
+    if number is not None:
+        common, differing = compare(store, number, min(record.size, head.size), incoming)
+        if differing is not None:
+            incoming.push_back(differing)
+            evidence = prove_against_held(store, number, record, verified, common, incoming)
+            store.put_fork(evidence)
+            return Ingested(0, evidence)
+        if head.size <= record.size:
+            return Ingested(0, None)
+    ingestion = Ingestion(store, genesis, verified, first=record.size, adopt_own=adopt_own)
     for leaves in incoming:
         ingestion.feed(leaves)
     incoming.finish()
     return ingestion.finish()
 
 
-def _record(store: Store, genesis: LogGenesis) -> tuple[int, LogRecord]:
-    """The log's record, made when it is new: a record without leaves shows nothing."""
+def _held(store: Store, genesis: LogGenesis) -> tuple[int | None, LogRecord]:
+    """The log's number and record; without a number when it is not held yet."""
     with store.environment.reading() as txn:
         number = logs.log_number(txn, genesis.log_id)
         if number is not None:
             return number, logs.read_record(txn, number)
-    with store.environment.writing() as txn:
-        number = logs.log_number(txn, genesis.log_id)
-        if number is None:
-            number = logs.new_log(txn, genesis, own=False)
-        return number, logs.read_record(txn, number)
+    return None, LogRecord(genesis.log_id, genesis, 0, (), None, logs.NOT_OWN)
 
 
-def _branch_record(store: Store, genesis: LogGenesis, head: SignedHead) -> tuple[int, LogRecord]:
-    """A number for the branch that a head stands for: the one that holds it already, if any (S8).
+def _held_branch(
+    store: Store, genesis: LogGenesis, head: SignedHead
+) -> tuple[int | None, LogRecord]:
+    """As `_held`, for the branch that a head stands for. One that is held is shown now (S8).
 
-    That one is shown from now on. The log that this home writes has no branch but its own.
+    The log that this home writes has no branch but its own.
     """
-    with store.environment.writing() as txn:
+    with store.environment.reading() as txn:
         shown = logs.log_number(txn, genesis.log_id)
         if shown is not None:
             logs.refuse_own(txn, logs.read_record(txn, shown))
         number = logs.find_history(txn, head)
-        if number is None:
-            number = logs.new_branch(txn, genesis)
-        else:
-            logs.show_branch(txn, number)
+    if number is None:
+        return None, LogRecord(genesis.log_id, genesis, 0, (), None, logs.SET_ASIDE)
+    with store.environment.writing() as txn:
+        logs.show_branch(txn, number)
         return number, logs.read_record(txn, number)
 
 
@@ -128,10 +126,8 @@ class Ingestion:
         self._store = store
         self._head = head
         self._branch = branch
-        if branch:
-            self._number, self._record = _branch_record(store, genesis, head.signed)
-        else:
-            self._number, self._record = _record(store, genesis)
+        held_now = _held_branch(store, genesis, head.signed) if branch else _held(store, genesis)
+        self._number, self._record = held_now
         if self._record.own == logs.OWN and head.size > self._record.size and not adopt_own:
             raise Refused(
                 "another copy of this home went on with its log",
@@ -155,17 +151,25 @@ class Ingestion:
         self._passed_over = held - begin
         if spine is not None:
             spine = spine[self._start // SEGMENT_LEAVES - begin // SEGMENT_LEAVES :]
-        with store.environment.reading() as txn:
-            before = logs.frontier_at(txn, self._number, self._record, self._start)
-            leaves = logs.read_leaves(txn, self._number, self._start, held)
+        before, leaves = self._held_before(self._start)
         self._intake = Intake(head, before, leaves, spine)
+
+    def _held_before(self, size: int) -> tuple[Frontier, list[bytes]]:
+        """The frontier of the first `size` leaves, and the leaves held after them."""
+        if self._number is None:
+            return Frontier(), []
+        with self._store.environment.reading() as txn:
+            return (
+                logs.frontier_at(txn, self._number, self._record, size),
+                logs.read_leaves(txn, self._number, size, self._record.size),
+            )
 
     def _hold_to_held(self) -> None:
         """What came meanwhile reaches as far as the head, or further: nothing is left to do."""
         with self._store.environment.reading() as txn:
-            frontier = logs.frontier_at(txn, self._number, self._record, self._head.size)
-        if frontier.root() != self._head.root:
-            raise PrefixMismatch("the history held here is as long, and another one")
+            number = self._number
+            if number is None or not logs.holds(txn, number, self._head.signed):
+                raise PrefixMismatch("the history held here is as long, and another one")
 
     @property
     def position(self) -> int:
@@ -189,40 +193,46 @@ class Ingestion:
             self._waiting_bytes += sum(map(len, sealed.leaves))
             count = sum(len(waiting.roots) for waiting in self._waiting)
             if count >= STAGED_SEGMENTS or self._waiting_bytes >= STAGED_BYTES:
-                self._stage([])
+                self._stage()
         if self._intake.held_bytes >= PARKED_BYTES:
-            first, parked = self._intake.park()
-            self._stage(self._keyed(first, parked))
+            self._stage(*self._intake.park())
 
-    def _keyed(self, first: int, leaves: list[bytes]) -> list[tuple[bytes, bytes]]:
-        return [(logs.tail_key(self._number, seq), leaf) for seq, leaf in enumerate(leaves, first)]
-
-    def _stage(self, parked: list[tuple[bytes, bytes]]) -> None:
+    def _stage(self, first: int = 0, parked: Sequence[bytes] = ()) -> None:
         """Writes whole segments, and leaves of one that is not whole, out of sight."""
-        size_bytes = self._waiting_bytes + sum(len(leaf) for _, leaf in parked)
+        size_bytes = self._waiting_bytes + sum(map(len, parked))
         with self._store.environment.writing(size_bytes) as txn:
-            self._hold_record(txn)
-            self._put_waiting(txn)
-            txn.put_many("tail", parked)
+            number, _ = self._hold_record(txn)
+            self._put_waiting(txn, number)
+            logs.put_tail(txn, number, first, parked)
+        self._number = number
         self._waiting, self._waiting_bytes = [], 0
 
-    def _put_waiting(self, txn: Txn) -> None:
+    def _put_waiting(self, txn: Txn, number: int) -> None:
         for sealed in self._waiting:
             leaves, start = sealed.leaves, sealed.first_segment * SEGMENT_LEAVES
             if sealed.parked:
                 stop = start + sealed.parked
-                leaves = [*logs.read_tail(txn, self._number, start, stop), *leaves]
-                for seq in range(max(start, self._record.size), stop):
-                    txn.delete("tail", logs.tail_key(self._number, seq))
-            logs.put_sealed(txn, self._number, sealed.first_segment, leaves, sealed.roots)
+                leaves = [*logs.read_tail(txn, number, start, stop), *leaves]
+                logs.delete_tail(txn, number, max(start, self._record.size), stop)
+            logs.put_sealed(txn, number, sealed.first_segment, leaves, sealed.roots)
 
-    def _hold_record(self, txn: Txn) -> LogRecord:
-        now = logs.read_record(txn, self._number)
+    def _hold_record(self, txn: Txn) -> tuple[int, LogRecord]:
+        """The number and the record, made when the history is new; as they were at the beginning.
+
+        A record without leaves shows nothing (S7).
+        """
+        number, genesis = self._number, self._head.genesis
+        if number is None and self._branch:
+            number = logs.new_branch(txn, genesis)
+        elif number is None:
+            number = logs.log_number(txn, genesis.log_id)
+            number = logs.new_log(txn, genesis, own=False) if number is None else number
+        now = logs.read_record(txn, number)
         if (now.size, now.own) != (self._record.size, self._record.own):
             raise Refused(
                 "another process is taking in the same log", hint="try again", code="busy"
             )
-        return now
+        return number, now
 
     def finish(self) -> Ingested:
         """Makes the log visible. BadInput and PrefixMismatch as `Intake.finish`."""
@@ -231,19 +241,18 @@ class Ingestion:
         tail = self._intake.finish()
         size_bytes = self._waiting_bytes + sum(map(len, tail.leaves))
         with self._store.environment.writing(size_bytes) as txn:
-            record = self._hold_record(txn)
             if self._branch and self._came_meanwhile(txn):
                 return Ingested(0, None)
-            self._put_waiting(txn)
-            for seq in range(self._start, min(self._record.size, tail.first)):
-                txn.delete("tail", logs.tail_key(self._number, seq))
-            txn.put_many("tail", self._keyed(tail.first + tail.parked, tail.leaves))
+            number, record = self._hold_record(txn)
+            self._put_waiting(txn, number)
+            logs.delete_tail(txn, number, self._start, min(self._record.size, tail.first))
+            logs.put_tail(txn, number, tail.first + tail.parked, tail.leaves)
             whole = tail.frontier
             record.size, record.nodes, record.head = whole.size, whole.nodes, self._head.signed
             _note_elsewhere(record)
-            logs.write_record(txn, self._number, record)
+            logs.write_record(txn, number, record)
             if self._branch:
-                logs.show_branch(txn, self._number)
+                logs.show_branch(txn, number)
         return Ingested(self._head.size - self._record.size, None)
 
     def _came_meanwhile(self, txn: Txn) -> bool:
@@ -301,7 +310,7 @@ def _grow(txn: Txn, growth: Growth, hashes: list[bytes]) -> Grown:
     if number is None:
         if growth.first:
             return Grown(None, gap=True)
-        record = LogRecord(head.log_id, head.genesis, 0, (), None, 0)
+        record = LogRecord(head.log_id, head.genesis, 0, (), None, logs.NOT_OWN)
     else:
         record = logs.read_record(txn, number)
     if growth.first > record.size:

@@ -260,6 +260,16 @@ def read_tail(txn: Txn, number: int, start: int, stop: int) -> list[bytes]:
     return leaves
 
 
+def put_tail(txn: Txn, number: int, first: int, leaves: Sequence[bytes]) -> None:
+    """Leaves that lie apart, from `first` on."""
+    txn.put_many("tail", [(tail_key(number, seq), leaf) for seq, leaf in enumerate(leaves, first)])
+
+
+def delete_tail(txn: Txn, number: int, start: int, stop: int) -> None:
+    for seq in range(start, stop):
+        txn.delete("tail", tail_key(number, seq))
+
+
 def stored_hashes(txn: Txn, number: int, start: int, stop: int) -> list[bytes]:
     """The leaf hashes of [start, stop) as the leaves lie in the store, segment by segment.
 
@@ -341,8 +351,7 @@ def append_leaves(
         whole = [*first, *leaves[:position]]
         root = root_of_hashes([*leaf_hashes(first), *hashes[:position]])
         seal_segment(txn, number, size // SEGMENT_LEAVES, whole, root)
-        for seq in range(size - kept, size):
-            txn.delete("tail", tail_key(number, seq))
+        delete_tail(txn, number, size - kept, size)
         frontier = frontier.extend(hashes[:position])
     if not (size + position) % SEGMENT_LEAVES:
         count = (len(leaves) - position) // SEGMENT_LEAVES
@@ -352,9 +361,7 @@ def append_leaves(
         position += count * SEGMENT_LEAVES
     rest = leaves[position:]
     if rest:
-        txn.put_many(
-            "tail", [(tail_key(number, size + position + i), leaf) for i, leaf in enumerate(rest)]
-        )
+        put_tail(txn, number, size + position, rest)
         frontier = frontier.extend(hashes[position:])
     grown = LogRecord(
         record.log_id, record.genesis, frontier.size, frontier.nodes, record.head, record.own
