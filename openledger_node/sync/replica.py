@@ -345,12 +345,21 @@ class Replica:
         self.fetched(fetch)
 
     def suspect(self, log_id: bytes, link: int) -> None:
-        """A longer history, offered on a link, does not extend the one held here (X3)."""
-        if log_id not in self.forks:
-            self._suspects.setdefault(log_id, set()).add(link)
+        """A longer history, offered on a link, does not extend the one held here (X3).
 
-    def cleared(self, fetch: Fetch) -> None:
-        """A suspect's spine showed no fork, or could not be had."""
+        So it may be with a log known to be forked: where this branch left the others before them.
+        """
+        self._suspects.setdefault(log_id, set()).add(link)
+
+    def cleared(self, fetch: Fetch, *, is_fork: bool = False) -> None:
+        """A suspect's spine was compared, or could not be had.
+
+        Where it shows no fork, what did not fit was false: the peer is not asked for it again until
+        it offers more.
+        """
+        state = self._links.get(fetch.link)
+        if state is not None and not is_fork:
+            state.refused[fetch.name] = fetch.offered
         if fetch.log_id is not None:
             self._unsuspect(fetch.log_id, fetch.link)
 

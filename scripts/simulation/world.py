@@ -26,10 +26,12 @@ from scripts.simulation.links import Wire
 from scripts.simulation.nodes import Node
 
 STORM_S: Final = 40.0
-HEAL_S: Final = 150.0
+HEAL_S: Final = 100.0
 """Some anti-entropy rounds: what was lost on the way is found by them at the latest."""
 REDIAL_S: Final = 1.0
 LOSS: Final = 0.01
+LOOK_S: Final = 1.0
+"""How often a node looks whether its log has to be left."""
 
 
 class Broken(AssertionError):
@@ -119,7 +121,7 @@ class Run:
                 machine.scope = scope
                 started.set()
                 while True:
-                    await trio.sleep(0.2)
+                    await trio.sleep(LOOK_S)
                     self._leave_logs(machine)
 
     def _leave_logs(self, machine: _Machine) -> None:

@@ -268,7 +268,7 @@ class Hub:
             proof = None
         if proof is not None:
             self.fork_known(proof)
-        self.replica.cleared(fetch)
+        self.replica.cleared(fetch, is_fork=proof is not None)
         self.replica.fetched(fetch)
         runner.wake()
 

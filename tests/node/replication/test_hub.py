@@ -382,3 +382,25 @@ def test_a_log_that_another_process_takes_in_meanwhile_is_asked_for_again() -> N
         assert in_sync(a, b) and not b.faults
 
     play_world(play)
+
+
+@pytest.mark.rule("X3", "X4")
+def test_a_third_branch_that_left_the_others_earlier_makes_the_proof_lower() -> None:
+    async def play(world: World) -> None:
+        forger, b, c, d = [await world.node(name) for name in ("forger", "b", "c", "d")]
+        forger.append(9)
+        for node, common, text in ((b, 8, "one"), (c, 8, "other"), (d, 4, "third")):
+            node.hold(forger.history(common, 3 if node is not d else 1, text))
+        world.connect(b, c)
+        await world.settle()
+        assert b.hub.replica.forks[forger.log_id].common == 8
+        world.connect(b, d)
+        await world.settle()
+        assert in_sync(b, c, d)
+        proofs = {node.hub.replica.forks[forger.log_id].common for node in (b, c, d)}
+        assert proofs == {4}
+        sent = d.hub.links[0].link.sent_bytes
+        await world.settle()
+        assert d.hub.links[0].link.sent_bytes == sent, "nothing is asked for again and again"
+
+    play_world(play)
