@@ -28,6 +28,7 @@ from openledger_node.credit.state_records import (
 R = TypeVar("R", bound=Record)
 Delta = list[tuple[bytes, bytes | None]]
 encode_into = msgspec.msgpack.Encoder().encode_into
+_NOT_LIVE: Any = object()
 
 
 class Table(Generic[R]):
@@ -50,12 +51,11 @@ class Table(Generic[R]):
 
     def get(self, key: bytes) -> R | None:
         """The record under `key` as it is now, to read; call `touch` after changing it."""
-        live = self.live
-        record = live.get(key)
-        if record is not None or key in live:
-            return record
+        found = self.live.get(key, _NOT_LIVE)
+        if found is not _NOT_LIVE:
+            return found
         raw = self.filed.get(key) or self.read(self.prefix + key)
-        record = live[key] = None if raw is None else self.decode(raw)
+        record = self.live[key] = None if raw is None else self.decode(raw)
         return record
 
     def known(self, key: bytes) -> R:
