@@ -107,7 +107,7 @@ def encode_evidence(
         PayloadDocument(salts[branch.contribution_id], cut_binary(encode(branch)), 0)
         for branch in sorted(branches, key=lambda branch: branch.contribution_id)
     ]
-    return encode_payload(CANON_VERSION, account, documents)
+    return encode_payload(account, CANON_VERSION, documents)
 
 
 def decode_evidence(data: bytes) -> tuple[Branch, ...]:

@@ -196,7 +196,7 @@ def cut_binary(data: bytes) -> tuple[bytes, ...]:
 
 
 def encode_payload(
-    canon_version: int, account: bytes, documents: Sequence[PayloadDocument]
+    account: bytes, canon_version: int, documents: Sequence[PayloadDocument]
 ) -> bytes:
     """The container of these documents, for an event of this account (P5).
 

@@ -89,7 +89,7 @@ def data_add(
             code="nothing_to_register",
         )
     documents, media_type = _documents(sources, progress)
-    payload = encode_payload(CANON_VERSION, core.account_id, documents)
+    payload = encode_payload(core.account_id, CANON_VERSION, documents)
     decoded = decode_payload(payload)
     body = DataContribute(
         named_datanet,

@@ -314,7 +314,7 @@ def receipt_draft(
         raise UsageError(f"a receipt has 1 to {MAX_USES:,} uses")
     weights = _weights(outputs, gathered)
     documents = tuple(_document(item) for item in outputs)
-    output_payload = encode_payload(CANON_VERSION, core.account_id, documents)
+    output_payload = encode_payload(core.account_id, CANON_VERSION, documents)
     output_root = payload_commitment(output_payload)
     evidence = _evidence(core, snapshot, outputs, gathered)
     commit = payload_commitment(evidence)

@@ -157,7 +157,7 @@ class PayloadIntake:
         """The whole payload's container (P5). ValueError before `is_whole`."""
         if not self.is_whole:
             raise ValueError("the payload is not whole")
-        return encode_payload(self._canon_version, self._account, self._documents)
+        return encode_payload(self._account, self._canon_version, self._documents)
 
     def take(self, event: PayloadHeadCame | DocumentCame | PieceCame) -> None:
         """The next frame. PeerFault `bad_payload`, `too_large`, `lengths`, `order`, `malformed`."""

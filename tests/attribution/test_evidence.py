@@ -161,7 +161,7 @@ def test_a_branch_is_a_document_of_its_own_that_is_proved_without_the_others() -
 def stored(*documents: bytes) -> bytes:
     """An evidence payload of these documents, whatever they are."""
     return encode_payload(
-        1, PROVIDER, [PayloadDocument(bytes(32), cut_binary(data), 0) for data in documents]
+        PROVIDER, 1, [PayloadDocument(bytes(32), cut_binary(data), 0) for data in documents]
     )
 
 

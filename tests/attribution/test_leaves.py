@@ -81,7 +81,7 @@ def test_a_text_with_a_leaf_too_large_for_a_payload_is_not_text() -> None:
     assert (beyond.tokens, beyond.is_text, len(beyond.slices)) == (0, False, 129)
     assert leaves_of(largest + b" ") == (list(beyond.slices), 0)
     for cut in (cut_document(largest), beyond):
-        encode_payload(1, bytes(32), [PayloadDocument(bytes(32), cut.slices, cut.tokens)])
+        encode_payload(bytes(32), 1, [PayloadDocument(bytes(32), cut.slices, cut.tokens)])
 
 
 @pytest.mark.rule("T4")

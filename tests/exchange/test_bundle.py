@@ -454,7 +454,7 @@ def payload_that_is_noise(frames: Frames) -> None:
 
 
 def payload_nobody_names(frames: Frames) -> None:
-    data = encode_payload(1, bytes(32), [PayloadDocument(bytes(32), (b"hello",), 1)])
+    data = encode_payload(bytes(32), 1, [PayloadDocument(bytes(32), (b"hello",), 1)])
     at = word(frames, "payload")
     frames[at : at + 2] = [["payload", payload_commitment(data), len(data)], ["part", data]]
 
@@ -463,7 +463,7 @@ def payload_with_a_swapped_account(frames: Frames) -> None:
     at = word(frames, "part")
     payload = decode_payload(frames[at][1])
     other = payload.account[::-1]
-    frames[at][1] = encode_payload(payload.canon_version, other, payload.documents)
+    frames[at][1] = encode_payload(other, payload.canon_version, payload.documents)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def container(
 @settings(max_examples=60, deadline=None)
 @given(lists_of_documents())
 def test_the_commitment_is_that_of_a_naive_tree(documents: list[PayloadDocument]) -> None:
-    assert payload_commitment(encode_payload(1, ALICE, documents)) == naive_commit(documents)
+    assert payload_commitment(encode_payload(ALICE, 1, documents)) == naive_commit(documents)
 
 
 @pytest.mark.rule("P1", "P5")
@@ -95,7 +95,7 @@ def test_the_commitment_is_that_of_a_naive_tree(documents: list[PayloadDocument]
 def test_a_container_gives_back_what_was_put_in(
     documents: list[PayloadDocument], version: int
 ) -> None:
-    payload = decode_payload(encode_payload(version, ALICE, documents))
+    payload = decode_payload(encode_payload(ALICE, version, documents))
     assert (payload.canon_version, payload.account) == (version, ALICE)
     assert payload.documents == tuple(documents)
     assert [item.data for item in payload.documents] == [b"".join(d.slices) for d in documents]
@@ -104,7 +104,7 @@ def test_a_container_gives_back_what_was_put_in(
 @pytest.mark.rule("P5")
 def test_the_container_is_the_array_that_the_specification_shows() -> None:
     document = PayloadDocument(SALT, (b"ab", b"c"), 2)
-    assert encode_payload(1, ALICE, [document]) == msgpack.packb(
+    assert encode_payload(ALICE, 1, [document]) == msgpack.packb(
         ["oln/payload/1", 1, ALICE, [[SALT, [2, 1], b"abc", 2]]]
     )
 
@@ -115,7 +115,7 @@ def test_the_container_is_the_array_that_the_specification_shows() -> None:
 def test_every_leaf_is_proved_and_no_changed_proof_verifies(
     documents: list[PayloadDocument], data: st.DataObject
 ) -> None:
-    payload = decode_payload(encode_payload(1, ALICE, documents))
+    payload = decode_payload(encode_payload(ALICE, 1, documents))
     places = [(d, i) for d, item in enumerate(documents) for i in range(len(item.slices))]
     if not places:
         return
@@ -150,7 +150,7 @@ def test_every_leaf_is_proved_and_no_changed_proof_verifies(
 @pytest.mark.rule("P4")
 def test_a_document_s_index_holds_together_with_the_number_of_documents() -> None:
     documents = [PayloadDocument(bytes([n]) * 32, (b"a",), 1) for n in range(5)]
-    payload = decode_payload(encode_payload(1, ALICE, documents))
+    payload = decode_payload(encode_payload(ALICE, 1, documents))
     proof = prove_leaf(payload, 2, 0)
     for other in (0, 1, 3, 4, 5, 2**32):
         assert not msgspec.structs.replace(proof, document=other).verify(payload.commit, ALICE)
@@ -162,7 +162,7 @@ def test_a_document_s_index_holds_together_with_the_number_of_documents() -> Non
 def test_one_payload_has_another_commitment_for_each_account(
     documents: list[PayloadDocument],
 ) -> None:
-    own, copied = (encode_payload(1, account, documents) for account in (ALICE, THIEF))
+    own, copied = (encode_payload(account, 1, documents) for account in (ALICE, THIEF))
     assert decode_payload(own).trees == decode_payload(copied).trees
     assert payload_commitment(own) != payload_commitment(copied)
     assert payload_commitment(copied) == commitment(THIEF, decode_payload(own).trees)
@@ -170,7 +170,7 @@ def test_one_payload_has_another_commitment_for_each_account(
 
 @pytest.mark.rule("P3", "P5")
 def test_a_container_with_a_swapped_account_does_not_match() -> None:
-    container = encode_payload(1, ALICE, [PayloadDocument(SALT, (b"one", b"two"), 2)])
+    container = encode_payload(ALICE, 1, [PayloadDocument(SALT, (b"one", b"two"), 2)])
     swapped = container.replace(ALICE, THIEF)
     assert decode_payload(swapped).account == THIEF
     assert payload_commitment(swapped) != payload_commitment(container)
@@ -183,7 +183,7 @@ def test_a_container_with_a_swapped_account_does_not_match() -> None:
 def test_a_proof_of_a_leaf_under_another_account_s_commitment_is_refused() -> None:
     """The copier has the commitment and even a leaf with its path, out of somebody's evidence."""
     documents = [PayloadDocument(bytes([n]) * 32, (b"a", b"b", b"c"), 1) for n in range(3)]
-    payload = decode_payload(encode_payload(1, ALICE, documents))
+    payload = decode_payload(encode_payload(ALICE, 1, documents))
     for document in range(3):
         for leaf in range(3):
             proof = prove_leaf(payload, document, leaf)
@@ -196,7 +196,7 @@ def test_a_proof_of_a_leaf_under_another_account_s_commitment_is_refused() -> No
 @pytest.mark.rule("P3")
 def test_a_bare_tree_root_is_no_commitment() -> None:
     """What commits without an account would be anybody's."""
-    payload = decode_payload(encode_payload(1, ALICE, [PayloadDocument(SALT, (b"a",), 1)]))
+    payload = decode_payload(encode_payload(ALICE, 1, [PayloadDocument(SALT, (b"a",), 1)]))
     bare = naive_root([encode(tree) for tree in payload.trees])
     assert payload.commit != bare
     assert not prove_leaf(payload, 0, 0).verify(bare, ALICE)
@@ -205,10 +205,10 @@ def test_a_bare_tree_root_is_no_commitment() -> None:
 @pytest.mark.rule("P5")
 @pytest.mark.parametrize("version", [1, 127, 128, 255, 256, 65_535])
 def test_the_head_of_a_container_gives_its_account(version: int) -> None:
-    container = encode_payload(version, ALICE, [PayloadDocument(SALT, (b"a" * 99,), 1)])
+    container = encode_payload(ALICE, version, [PayloadDocument(SALT, (b"a" * 99,), 1)])
     assert container_account(container) == ALICE
     assert container_account(container[:CONTAINER_HEAD_BYTES]) == ALICE
-    assert container_account(encode_payload(version, ALICE, [])) == ALICE
+    assert container_account(encode_payload(ALICE, version, [])) == ALICE
     end = container.index(ALICE) + 32
     for cut in range(end):
         with pytest.raises(BadInput, match="is not oln/payload/1"):
@@ -242,14 +242,14 @@ def test_arbitrary_heads_are_bad_input(head: bytes) -> None:
 
 @pytest.mark.rule("P4")
 def test_the_same_bytes_under_two_salts_share_no_hash() -> None:
-    one = decode_payload(encode_payload(1, ALICE, [PayloadDocument(SALT, (b"same",), 1)]))
-    two = decode_payload(encode_payload(1, ALICE, [PayloadDocument(SALT[::-1], (b"same",), 1)]))
+    one = decode_payload(encode_payload(ALICE, 1, [PayloadDocument(SALT, (b"same",), 1)]))
+    two = decode_payload(encode_payload(ALICE, 1, [PayloadDocument(SALT[::-1], (b"same",), 1)]))
     assert one.commit != two.commit
     assert one.trees[0].root != two.trees[0].root
 
 
 def test_a_proof_of_a_leaf_that_is_not_there_is_a_callers_mistake() -> None:
-    payload = decode_payload(encode_payload(1, ALICE, [PayloadDocument(SALT, (b"a",), 1)]))
+    payload = decode_payload(encode_payload(ALICE, 1, [PayloadDocument(SALT, (b"a",), 1)]))
     for document, leaf in [(1, 0), (-1, 0), (0, 1), (0, -1)]:
         with pytest.raises(ValueError, match="no "):
             prove_leaf(payload, document, leaf)
@@ -316,12 +316,12 @@ def test_arbitrary_bytes_are_bad_input_or_a_payload(data: bytes) -> None:
         payload = decode_payload(data)
     except BadInput:
         return
-    assert encode_payload(payload.canon_version, payload.account, payload.documents) == data
+    assert encode_payload(payload.account, payload.canon_version, payload.documents) == data
 
 
 def test_a_leaf_of_the_largest_size_is_accepted() -> None:
     document = PayloadDocument(SALT, (bytes(MAX_LEAF_BYTES),), 0)
-    assert decode_payload(encode_payload(1, ALICE, [document])).documents == (document,)
+    assert decode_payload(encode_payload(ALICE, 1, [document])).documents == (document,)
 
 
 @pytest.mark.parametrize(
@@ -336,11 +336,11 @@ def test_a_leaf_of_the_largest_size_is_accepted() -> None:
 )
 def test_no_container_is_made_that_could_not_be_read(document: PayloadDocument) -> None:
     with pytest.raises(BadInput):
-        encode_payload(1, ALICE, [document])
+        encode_payload(ALICE, 1, [document])
     with pytest.raises(BadInput):
-        encode_payload(0, ALICE, [])
+        encode_payload(ALICE, 0, [])
     with pytest.raises(BadInput, match="not 32"):
-        encode_payload(1, ALICE[1:], [])
+        encode_payload(ALICE[1:], 1, [])
 
 
 @pytest.mark.parametrize(
@@ -352,19 +352,19 @@ def test_past_a_limit_nothing_is_made_or_read(
 ) -> None:
     """The limits lie beyond what a test can hold, so it lowers them."""
     documents = [PayloadDocument(SALT, (b"a" * 20, b"b"), 1)]
-    data = encode_payload(1, ALICE, documents)
+    data = encode_payload(ALICE, 1, documents)
     assert decode_payload(data).documents == tuple(documents)
     monkeypatch.setattr(module, limit, value)
     with pytest.raises(BadInput, match="at most"):
         decode_payload(data)
     with pytest.raises(BadInput, match="at most"):
-        encode_payload(1, ALICE, documents)
+        encode_payload(ALICE, 1, documents)
 
 
 def test_a_payload_of_too_many_documents_is_refused() -> None:
     document = PayloadDocument(SALT, (), 0)
     with pytest.raises(BadInput, match="at most 1,000,000"):
-        encode_payload(1, ALICE, [document] * 1_000_001)
+        encode_payload(ALICE, 1, [document] * 1_000_001)
     record = encode([SALT, [], b"", 0])
     head = encode([CONTAINER, 1, ALICE])[1:]
     data = b"\x94" + head + b"\xdd" + (1_000_001).to_bytes(4, "big") + record * 1_000_001

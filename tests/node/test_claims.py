@@ -301,7 +301,7 @@ def test_a_container_with_a_swapped_account_does_not_match(copied: Copied) -> No
     assert data is not None
     payload = decode_payload(data)
     thief = bytes.fromhex(copied.coop.ids["thief"])
-    swapped = encode_payload(payload.canon_version, thief, payload.documents)
+    swapped = encode_payload(thief, payload.canon_version, payload.documents)
     assert len(swapped) == len(data)
     assert payload_commitment(data) == copied.commit
     assert payload_commitment(swapped) != copied.commit

@@ -47,7 +47,7 @@ def payload(name: str, size_bytes: int = 100) -> tuple[bytes, bytes]:
     data = (digest("payload", name) * (size_bytes // 32 + 1))[:size_bytes]
     slices = tuple(data[start : start + 4096] for start in range(0, size_bytes, 4096))
     container = encode_payload(
-        1, digest("own account"), [PayloadDocument(digest("salt", name), slices, 0)]
+        digest("own account"), 1, [PayloadDocument(digest("salt", name), slices, 0)]
     )
     return payload_commitment(container), container
 

@@ -46,7 +46,7 @@ SOME = [document(b"one", b"two", tokens=2), document(), document(*cut_binary(byt
 
 
 def container_of(parts: list[PayloadDocument]) -> bytes:
-    return encode_payload(CANON, AUTHOR, parts)
+    return encode_payload(AUTHOR, CANON, parts)
 
 
 def intake_of(container: bytes) -> payloads.PayloadIntake:

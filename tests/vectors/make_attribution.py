@@ -169,7 +169,7 @@ def payload_vectors() -> dict[str, Any]:
             {
                 "name": name,
                 "account": account.hex(),
-                "container": encode_payload(1, account, payload.documents).hex(),
+                "container": encode_payload(account, 1, payload.documents).hex(),
                 "commit": payload.commit.hex(),
                 "trees": [encode(tree).hex() for tree in payload.trees],
                 "proofs": [_proof(prove_leaf(payload, d, i)) for d, i in places],
