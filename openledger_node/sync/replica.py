@@ -85,6 +85,8 @@ class _Link:
     hinted: set[bytes] = field(default_factory=set)
     refused: dict[bytes, int] = field(default_factory=dict)
     """Sizes at which the peer did not supply a log it offered, or this node did not take it."""
+    compared: dict[bytes, int] = field(default_factory=dict)
+    """Sizes at which the peer's spine of a suspect log was compared, and showed no fork."""
     fetches: int = 0
     opening: int = 0
     """Fetches of logs that are new here and have no head yet."""
@@ -118,12 +120,15 @@ class Replica:
 
     def shown_marks(self) -> Iterator[Mark]:
         """The marks that digests and frontiers are made of (X4)."""
-        for mark in self.marks.values():
-            proof = self.forks.get(mark.log_id)
-            if proof is None or mark.size < proof.common:
-                yield mark
-            elif proof.common:
-                yield Mark(mark.log_id, proof.common, proof.common_root)
+        return filter(None, map(self._shown, self.marks))
+
+    def _shown(self, log_id: bytes) -> Mark | None:
+        """What this node says that it holds of a log: of a forked one, what its branches share."""
+        mark = self.marks[log_id]
+        proof = self.forks.get(log_id)
+        if proof is None or mark.size < proof.common:
+            return mark
+        return Mark(log_id, proof.common, proof.common_root) if proof.common else None
 
     def own_log(self, log_id: bytes) -> None:
         """A log that this node writes: nobody else can be expected to push it."""
@@ -137,6 +142,7 @@ class Replica:
         self.marks[mark.log_id] = mark
         self._digests = None
         if mark.log_id in self.forks:
+            self._tell_of_prefix(mark.log_id, now_ms)
             return
         for number, other in self._links.items():
             if number == link:
@@ -149,6 +155,16 @@ class Replica:
                 delay_ms = PUSH_DELAY_MS // 2 + self._draw(PUSH_DELAY_MS // 2 + 1)
             other.untold[mark.log_id] = now_ms + delay_ms
             other.hinted.discard(mark.log_id)
+
+    def _tell_of_prefix(self, log_id: bytes, now_ms: int) -> None:
+        """Of a forked log only what its branches share is told, and to those who lack it."""
+        shown = self._shown(log_id) if log_id in self.marks else None
+        for link in self._links.values():
+            link.hinted.discard(log_id)
+            if shown is None or link.table.size_of(log_id) >= shown.size:
+                link.untold.pop(log_id, None)
+            else:
+                link.untold[log_id] = now_ms
 
     def replaced(self, mark: Mark) -> None:
         """Another branch of a forked log is its history here now (X4)."""
@@ -166,8 +182,7 @@ class Replica:
         self.forks[log_id] = proof
         self._suspects.pop(log_id, None)
         self._digests = None
-        for link in self._links.values():
-            link.untold.pop(log_id, None)
+        self._tell_of_prefix(log_id, 0)
         return True
 
     # Links.
@@ -239,6 +254,8 @@ class Replica:
         elif offer.size > mine.size:
             state.wanted.setdefault(name, not_before_ms)
         elif offer.size == mine.size and offer.tag != state.table.tag(mine.root):
+            if state.compared.get(name) == offer.size:
+                return
             self._suspects.setdefault(log_id, set()).add(link)
 
     def _offer_again(self, log_id: bytes) -> None:
@@ -359,7 +376,7 @@ class Replica:
         """
         state = self._links.get(fetch.link)
         if state is not None and not is_fork:
-            state.refused[fetch.name] = fetch.offered
+            state.refused[fetch.name] = state.compared[fetch.name] = fetch.offered
         if fetch.log_id is not None:
             self._unsuspect(fetch.log_id, fetch.link)
 
@@ -384,12 +401,13 @@ class Replica:
         found: Tell | None = None
         settled: list[bytes] = []
         for log_id, push_at_ms in state.untold.items():
-            mark = self.marks[log_id]
+            mark = self._shown(log_id)
             known = state.table.size_of(log_id)
-            if known >= mark.size:
+            if mark is None or known >= mark.size:
                 settled.append(log_id)
                 continue
-            in_one_frame = mark.size - known <= MAX_PUSHED_EVENTS
+            forked = log_id in self.forks
+            in_one_frame = mark.size - known <= MAX_PUSHED_EVENTS and not forked
             if not in_one_frame or push_at_ms <= now_ms:
                 settled.append(log_id)
                 found = Tell(mark, known if in_one_frame else None)
