@@ -5,13 +5,16 @@
   leaves that hold them, each with its proof (P4). Leaf i holds tokens from 64i on (T4). A
   commitment of another account's payload (P3) has no span.
 - T7 Evidence is a payload whose documents are branches, one a contribution, in the order of ids: a
-  branch is the canonical array `[contribution id, [span proof, ...]]`, cut at 4,096 bytes. A branch
-  can so be served, proved and erased alone.
+  branch is the canonical array `[contribution id, [span proof, ...], [passage, ...]]`, cut at 4,096
+  bytes. A branch can so be served, proved and erased alone.
+- T9 A passage `[output, document, first, end]` says that tokens [first, end) of that document stood
+  in the prompt of that output. Passages of one branch ascend and do not overlap.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Final
 
 import msgspec
@@ -34,6 +37,7 @@ from openledger_node.ledger.payload import (
 
 MAX_SPAN_LEAVES: Final = MAX_OUTPUT_TOKENS // LEAF_TOKENS + 2
 MAX_SPANS: Final = MAX_OUTPUT_TOKENS
+MAX_PASSAGES: Final = 100_000
 
 Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Token = Annotated[int, Meta(ge=0, le=2**30)]
@@ -72,11 +76,21 @@ class SpanProof(_Array, frozen=True):
         return shown == list(output_tokens[self.start : self.start + self.length])
 
 
+class Passage(_Array, frozen=True, order=True):
+    """T9. A stretch of a document that was placed in the prompt of an output."""
+
+    output: Annotated[int, Meta(ge=0, lt=10_000)]
+    document: Token
+    first: Token
+    end: Annotated[int, Meta(ge=1, le=2**30)]
+
+
 class Branch(_Array, frozen=True):
-    """The spans of one contribution (T7)."""
+    """The spans of one contribution, and its passages that were placed in prompts (T7, T9)."""
 
     contribution_id: Hash
     spans: Annotated[tuple[SpanProof, ...], Meta(max_length=MAX_SPANS)]
+    passages: Annotated[tuple[Passage, ...], Meta(max_length=MAX_PASSAGES)] = ()
 
 
 _span_decoder = msgspec.msgpack.Decoder(SpanProof)
@@ -119,4 +133,19 @@ def decode_evidence(data: bytes) -> tuple[Branch, ...]:
     ids = [branch.contribution_id for branch in branches]
     if sorted(set(ids)) != ids:
         raise BadInput("the branches of the evidence are not in the order of distinct ids")
+    for branch in branches:
+        check_passages(branch.passages)
     return branches
+
+
+def check_passages(passages: Sequence[Passage]) -> None:
+    """BadInput unless the passages of a branch ascend, have tokens and do not overlap (T9)."""
+    for passage in passages:
+        if passage.first >= passage.end:
+            raise BadInput("a passage of the evidence has no tokens")
+    for one, other in pairwise(passages):
+        place = (other.output, other.document)
+        if (one.output, one.document) > place or (
+            (one.output, one.document) == place and one.end > other.first
+        ):
+            raise BadInput("the passages of the evidence overlap or do not ascend")

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openledger_node.attribution.evidence import (
+    MAX_PASSAGES,
     MAX_SPAN_LEAVES,
     Branch,
+    Passage,
     SpanProof,
     decode_evidence,
     decode_span_proof,
@@ -165,16 +167,17 @@ def stored(*documents: bytes) -> bytes:
     )
 
 
-ONE, TWO = (encode([contribution_id(n), []]) for n in (1, 2))
+ONE, TWO = (encode([contribution_id(n), [], []]) for n in (1, 2))
 MALFORMED = {
     "no payload": b"",
     "a branch that is empty": stored(b""),
     "a branch that is text": stored(b"one two"),
     "a branch without spans": stored(encode([contribution_id(1)])),
-    "a branch with a field too many": stored(encode([contribution_id(1), [], 1])),
-    "a short contribution id": stored(encode([contribution_id(1)[1:], []])),
-    "a span without fields": stored(encode([contribution_id(1), [[]]])),
-    "a branch in a long form": stored(b"\xdc\x00\x02" + ONE[1:]),
+    "a branch without passages": stored(encode([contribution_id(1), []])),
+    "a branch with a field too many": stored(encode([contribution_id(1), [], [], 1])),
+    "a short contribution id": stored(encode([contribution_id(1)[1:], [], []])),
+    "a span without fields": stored(encode([contribution_id(1), [[]], []])),
+    "a branch in a long form": stored(b"\xdc\x00\x03" + ONE[1:]),
     "bytes after a branch": stored(ONE + b"\0"),
     "branches in another order": stored(TWO, ONE),
     "a contribution twice": stored(ONE, ONE),
@@ -187,6 +190,40 @@ def test_malformed_evidence_is_bad_input(name: str) -> None:
     assert decode_evidence(stored(ONE, TWO))
     with pytest.raises(BadInput):
         decode_evidence(MALFORMED[name])
+
+
+def with_passages(*passages: tuple[int, int, int, int]) -> bytes:
+    return stored(encode([contribution_id(1), [], passages]))
+
+
+@pytest.mark.rule("T9")
+def test_a_branch_lists_what_stood_in_the_prompts() -> None:
+    listed = ((0, 0, 5, 9), (0, 0, 9, 12), (0, 2, 0, 1), (1, 0, 0, 2**30))
+    (branch,) = decode_evidence(with_passages(*listed))
+    assert branch.spans == ()
+    assert branch.passages == tuple(Passage(*item) for item in listed)
+    salts = {contribution_id(1): bytes(32)}
+    assert decode_evidence(encode_evidence(PROVIDER, [branch], salts)) == (branch,)
+
+
+@pytest.mark.rule("T9")
+@pytest.mark.parametrize(
+    "listed",
+    [
+        pytest.param([(0, 0, 5, 5)], id="without tokens"),
+        pytest.param([(0, 0, 5, 4)], id="backwards"),
+        pytest.param([(0, 0, 0, 9), (0, 0, 8, 12)], id="overlapping"),
+        pytest.param([(0, 0, 5, 9), (0, 0, 0, 5)], id="descending tokens"),
+        pytest.param([(0, 1, 0, 5), (0, 0, 0, 5)], id="descending documents"),
+        pytest.param([(1, 0, 0, 5), (0, 0, 0, 5)], id="descending outputs"),
+        pytest.param([(10_000, 0, 0, 5)], id="an output too many"),
+        pytest.param([(0, 0, 0, 2**30 + 1)], id="an end past the largest document"),
+        pytest.param([(0, 0, n, n + 1) for n in range(MAX_PASSAGES + 1)], id="too many"),
+    ],
+)
+def test_passages_that_break_a_rule_are_bad_input(listed: list[tuple[int, int, int, int]]) -> None:
+    with pytest.raises(BadInput):
+        decode_evidence(with_passages(*listed))
 
 
 @pytest.mark.rule("T6")

@@ -163,9 +163,10 @@ def test_the_evidence_in_the_vectors_shows_its_spans() -> None:
     assert provider.hex() == shown["provider"]
     branches = [msgpack.unpackb(data) for _, _, data, _ in documents]
     assert [branch[0].hex() for branch in branches] == sorted(shown["commits"])
-    found = [msgpack.packb(span).hex() for _, spans in branches for span in spans]
+    found = [msgpack.packb(span).hex() for _, spans, _ in branches for span in spans]
     assert sorted(found) == sorted(shown["span_proofs"])
-    for contribution, spans in branches:
+    for contribution, spans, passages in branches:
+        assert passages == []
         commit = bytes.fromhex(shown["commits"][contribution.hex()])
         account = bytes.fromhex(shown["accounts"][contribution.hex()])
         for number, start, length, document, token, leaves in spans:
