@@ -19,7 +19,8 @@ from openledger_node.ledger.kinds import MAX_USES, UseReceipt
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.finality import make_final
 from openledger_node.node.results import Used, UsedBatch
-from openledger_node.node.scopes import Gathered, model_scope
+from openledger_node.node.retrieval import Retrieved
+from openledger_node.node.scopes import Gathered
 from openledger_node.node.uses import (
     Method,
     Resolved,
@@ -33,6 +34,7 @@ from openledger_node.node.uses import (
     output_text,
     receipt_draft,
     resolve,
+    scope_of,
     shown_use,
 )
 from openledger_node.store.snapshot import Snapshot
@@ -53,7 +55,7 @@ class _Gathering:
 
     resolved: Resolved
     items: list[_Item] = field(default_factory=list)
-    retrieved: set[bytes] = field(default_factory=set)
+    retrieved: set[Retrieved] = field(default_factory=set)
     size_bytes: int = 0
 
     @property
@@ -67,7 +69,7 @@ class _Gathering:
     def has_room(self, size_bytes: int) -> bool:
         return len(self.items) < MAX_USES and self.size_bytes + size_bytes <= MAX_RECEIPT_BYTES
 
-    def add(self, item: _Item, retrieved: Sequence[bytes]) -> None:
+    def add(self, item: _Item, retrieved: Sequence[Retrieved]) -> None:
         self.items.append(item)
         self.retrieved.update(retrieved)
         self.size_bytes += len(item[0].output)
@@ -198,11 +200,11 @@ def _receipt(
 ) -> tuple[UseReceipt, Draft]:
     """Attributes the uses of a receipt, each over its own scope, and writes it over all of them."""
     model = gathering.resolved.model
-    scopes: dict[tuple[bytes, ...], Gathered] = {}
+    scopes: dict[tuple[Retrieved, ...], Gathered] = {}
 
-    def scope(retrieved: tuple[bytes, ...]) -> Gathered:
+    def scope(retrieved: tuple[Retrieved, ...]) -> Gathered:
         if retrieved not in scopes:
-            scopes[retrieved] = model_scope(core, snapshot, model, retrieved, no_progress)
+            scopes[retrieved] = scope_of(core, snapshot, model, retrieved, no_progress)
         return scopes[retrieved]
 
     found = [

@@ -1,8 +1,9 @@
 """The scope of an output, gathered from the state and the payloads held here.
 
 With a model: its `trained_on` contributions (a datanet stands for those registered in an earlier
-epoch than the model), and the documents retrieved; all of them final by the snapshot epoch and not
-withdrawn or erased by then. Contributions listed as `data.commons` by then only cut (R1). Without a
+epoch than the model), all of them final by the snapshot epoch and not withdrawn or erased by then.
+What was placed in a prompt has a scope of its own (retrieval.py). Contributions listed as
+`data.commons` by then only cut (R1). Without a
 model: all text held here, pending contributions last. A contribution that names another account's
 payload (P3) has no text, wherever it stands in ledger order.
 """
@@ -30,11 +31,22 @@ from openledger_node.node.registry import bodies
 from openledger_node.store.snapshot import Snapshot
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Placed:
+    """Tokens [first, end) of a document that stood in a prompt."""
+
+    contribution_id: bytes
+    document: int
+    first: int
+    end: int
+
+
 @dataclass(frozen=True, slots=True)
 class Gathered:
     """A scope with the order and commitment of each contribution, and what is not held here.
 
-    `payloads` fills with the decoded payloads that proofs were made from.
+    `payloads` fills with the decoded payloads that proofs were made from. Of a scope of passages
+    (retrieval.py) the n-th source is the n-th of `passages`.
     """
 
     scope: Scope
@@ -42,17 +54,14 @@ class Gathered:
     commits: dict[bytes, bytes]
     missing: tuple[bytes, ...]
     payloads: dict[bytes, Payload] = field(default_factory=dict)
+    passages: tuple[Placed, ...] = ()
 
 
 def model_scope(
-    core: NodeCore,
-    snapshot: Snapshot,
-    model_id: bytes,
-    retrieved: Sequence[bytes],
-    progress: Progress,
+    core: NodeCore, snapshot: Snapshot, model_id: bytes, progress: Progress
 ) -> Gathered:
-    """The scope of a model's output, with what was retrieved for it."""
-    key = (b"model", snapshot.last_epoch(), model_id, *retrieved)
+    """The scope of a model's output."""
+    key = (b"model", snapshot.last_epoch(), model_id)
     held: Gathered | None = core.scopes.get(key)
     if held is not None:
         return held
@@ -70,7 +79,7 @@ def model_scope(
             continue
         members = views.members(snapshot.state, source)
         named += [m.contribution_id for m in members if m.epoch < model.epoch]
-    gathered = gather(core, snapshot, [*named, *retrieved], progress)
+    gathered = gather(core, snapshot, named, progress)
     core.scopes.put(key, gathered)
     return gathered
 
@@ -80,21 +89,15 @@ def gather(
 ) -> Gathered:
     """The scope over named contributions and the ledger's common texts, as of the last epoch."""
     state = snapshot.state
-    chosen = sorted({*named, *_commons(core, snapshot)})
+    chosen = sorted({*named, *commons_of(core, snapshot)})
     key = (b"final", snapshot.last_epoch(), *chosen)
     held: Gathered | None = core.scopes.get(key)
     if held is not None:
         return held
     parts = _Parts(snapshot, progress, len(chosen))
     for contribution_id in chosen:
-        view = views.contribution(state, contribution_id)
-        if view is None:
-            raise Refused(
-                f"contribution {contribution_id.hex()[:12]} is not final yet",
-                hint="close an epoch over its registration first",
-                code="not_final",
-            )
-        if _in_scope(view):
+        view = final_contribution(state, contribution_id)
+        if in_scope(view):
             order = (view.epoch, b"", view.serial)
             parts.add(contribution_id, view.account, order, commons=view.commons)
     gathered = parts.gathered()
@@ -102,7 +105,19 @@ def gather(
     return gathered
 
 
-def _commons(core: NodeCore, snapshot: Snapshot) -> tuple[bytes, ...]:
+def final_contribution(state: StateReader, contribution_id: bytes) -> views.ContributionView:
+    """A contribution as the final state has it. Refused when it is not final yet."""
+    view = views.contribution(state, contribution_id)
+    if view is None:
+        raise Refused(
+            f"contribution {contribution_id.hex()[:12]} is not final yet",
+            hint="close an epoch over its registration first",
+            code="not_final",
+        )
+    return view
+
+
+def commons_of(core: NodeCore, snapshot: Snapshot) -> tuple[bytes, ...]:
     """The common texts in scope; looking through all contributions once an epoch."""
     epoch = snapshot.last_epoch()
     found = core.commons.get(epoch)
@@ -110,13 +125,13 @@ def _commons(core: NodeCore, snapshot: Snapshot) -> tuple[bytes, ...]:
         found = tuple(
             view.contribution_id
             for view in views.contributions(snapshot.state)
-            if view.commons and _in_scope(view)
+            if view.commons and in_scope(view)
         )
         core.commons.put(epoch, found)
     return found
 
 
-def _in_scope(view: views.ContributionView) -> bool:
+def in_scope(view: views.ContributionView) -> bool:
     """Withdrawn and erased contributions leave the scope with the next snapshot (C3)."""
     return view.withdrawn_epoch is None and not view.erased
 
@@ -133,7 +148,7 @@ def everything_held(core: NodeCore, snapshot: Snapshot, progress: Progress) -> G
             if views.void_reason(state, located.event_id) is None:
                 order = pending_order(located.log.log_id, located.seq)
                 parts.add(located.event_id, account, order, commons=False)
-        elif _in_scope(view):
+        elif in_scope(view):
             order = (view.epoch, b"", view.serial)
             parts.add(located.event_id, account, order, commons=view.commons)
     return parts.gathered()

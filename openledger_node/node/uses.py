@@ -14,7 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from openledger_node.attribution.canon import CANON_VERSION, CanonText, canonical_text
-from openledger_node.attribution.evidence import Branch, SpanProof, encode_evidence, prove_span
+from openledger_node.attribution.evidence import (
+    Branch,
+    Passage,
+    SpanProof,
+    encode_evidence,
+    prove_span,
+)
 from openledger_node.attribution.leaves import cut_document, cut_text
 from openledger_node.attribution.reference import MAX_OUTPUT_TOKENS, Attribution
 from openledger_node.attribution.reference import attribute as find_spans
@@ -35,7 +41,8 @@ from openledger_node.node.finality import make_final
 from openledger_node.node.lookup import find_id
 from openledger_node.node.registry import bodies
 from openledger_node.node.results import Attributed, Span, Used
-from openledger_node.node.scopes import Gathered, everything_held, gather, model_scope
+from openledger_node.node.retrieval import Retrieved, find_retrieved, in_documents, prompt_scope
+from openledger_node.node.scopes import Gathered, Placed, everything_held, model_scope
 from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.store import SMALL_PAYLOAD_BYTES
 from openledger_node.store.writer import IDEMPOTENCY_FACT, Draft
@@ -66,7 +73,7 @@ class Resolved:
     model: bytes
     grant: bytes | None
     agent: bytes | None
-    retrieved: tuple[bytes, ...]
+    retrieved: tuple[Retrieved, ...]
 
     @property
     def method(self) -> Method:
@@ -75,11 +82,12 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class AttributedOutput:
-    """One output with its tokens' places and its spans."""
+    """One output with its tokens' places, its spans, and what stood in its prompt."""
 
     data: bytes
     text: CanonText
     attribution: Attribution
+    passages: tuple[Placed, ...] = ()
 
 
 def output_text(core: NodeCore, output: bytes) -> CanonText:
@@ -105,7 +113,23 @@ def output_text(core: NodeCore, output: bytes) -> CanonText:
 
 def attribute_one(output: bytes, text: CanonText, gathered: Gathered) -> AttributedOutput:
     """R1 and R2 for one output, whose canonical text is `text`."""
-    return AttributedOutput(output, text, find_spans(text.tokens(), gathered.scope))
+    found = find_spans(text.tokens(), gathered.scope)
+    if gathered.passages:
+        found = in_documents(found, gathered.passages)
+    return AttributedOutput(output, text, found, gathered.passages)
+
+
+def scope_of(
+    core: NodeCore,
+    snapshot: Snapshot,
+    model: bytes,
+    retrieved: tuple[Retrieved, ...],
+    progress: Progress,
+) -> Gathered:
+    """What an output is matched against: what stood in its prompt, else the model's data."""
+    if retrieved:
+        return prompt_scope(core, snapshot, retrieved, progress)
+    return model_scope(core, snapshot, model, progress)
 
 
 def attribute(
@@ -118,16 +142,16 @@ def attribute(
     """Which data a text draws from; records nothing."""
     text = output_text(core, output)
     with core.store.read() as snapshot:
-        documents = tuple(find_id(snapshot, named, "data.contribute") for named in retrieved)
+        passages = find_retrieved(snapshot, retrieved)
         model_id = find_id(snapshot, model, "model.register") if model else None
-        final = model_id is None or all_final(snapshot, Resolved(model_id, None, None, documents))
+        final = model_id is None or all_final(snapshot, Resolved(model_id, None, None, passages))
     if not final:
         make_final(core, progress)
     with core.store.read() as snapshot:
-        if model_id is not None:
-            gathered = model_scope(core, snapshot, model_id, documents, progress)
-        elif documents:
-            gathered = gather(core, snapshot, documents, progress)
+        if passages:
+            gathered = prompt_scope(core, snapshot, passages, progress)
+        elif model_id is not None:
+            gathered = model_scope(core, snapshot, model_id, progress)
         else:
             gathered = everything_held(core, snapshot, progress)
         found = attribute_one(output, text, gathered)
@@ -137,7 +161,7 @@ def attribute(
             unattributed_ppm=weights.unattributed_ppm,
             tokens=found.attribution.token_count,
             spans=tuple(_shown_spans(found)),
-            method="retrieved" if documents else "spans",
+            method="retrieved" if passages else "spans",
             model_id=model_id.hex() if model_id else None,
             snapshot_epoch=snapshot.last_epoch(),
             names=_titles(snapshot, weights),
@@ -187,7 +211,7 @@ def resolve(snapshot: Snapshot, request: UseRequest) -> Resolved:
         find_id(snapshot, request.model, "model.register"),
         find_id(snapshot, request.grant, "money.grant") if request.grant else None,
         find_id(snapshot, request.agent, "agent.register") if request.agent else None,
-        tuple(find_id(snapshot, text, "data.contribute") for text in request.retrieved),
+        find_retrieved(snapshot, request.retrieved),
     )
 
 
@@ -223,7 +247,7 @@ def _prepare(
 ) -> tuple[UseReceipt, Draft, tuple[str, str], Gathered]:
     """The receipt of one use, checked against the rules, with what it earns and its scope."""
     check_use(core, snapshot, resolved, request.fee_micro)
-    gathered = model_scope(core, snapshot, resolved.model, resolved.retrieved, progress)
+    gathered = scope_of(core, snapshot, resolved.model, resolved.retrieved, progress)
     found = attribute_one(request.output, text, gathered)
     keys = (key_bytes(request.key),) if request.key is not None else ()
     body, draft = receipt_draft(
@@ -239,7 +263,10 @@ def all_final(snapshot: Snapshot, resolved: Resolved) -> bool:
         views.model(state, resolved.model) is not None
         and (resolved.grant is None or views.grant(state, resolved.grant) is not None)
         and (resolved.agent is None or views.agent(state, resolved.agent) is not None)
-        and all(views.contribution(state, item) is not None for item in resolved.retrieved)
+        and all(
+            views.contribution(state, item.contribution_id) is not None
+            for item in resolved.retrieved
+        )
     )
 
 
@@ -370,7 +397,15 @@ def _evidence(
                 _hold_payload(core, snapshot, gathered, named)
                 proofs[named] = []
             proofs[named].append(prove_span(span, gathered.payloads[named], index))
-    branches = [Branch(named, tuple(found)) for named, found in sorted(proofs.items())]
+    passages: dict[bytes, list[Passage]] = {}
+    for index, item in enumerate(outputs):
+        for each in item.passages:
+            listed = passages.setdefault(each.contribution_id, [])
+            listed.append(Passage(index, each.document, each.first, each.end))
+    branches = [
+        Branch(named, tuple(proofs.get(named, ())), tuple(sorted(passages.get(named, ()))))
+        for named in sorted({*proofs, *passages})
+    ]
     salts = {branch.contribution_id: secrets.token_bytes(SALT_BYTES) for branch in branches}
     return encode_evidence(core.account_id, branches, salts)
 

@@ -23,8 +23,8 @@ MAX_RECEIPTS_SHOWN: Final = 40
 _RETRIEVED = click.option(
     "--retrieved",
     multiple=True,
-    metavar="ID",
-    help="A contribution that was placed in the prompt. Repeatable.",
+    metavar="ID[:DOC[:FROM-TO]]",
+    help="What stood in the prompt: a contribution, a document, tokens. Repeatable.",
 )
 
 
@@ -39,7 +39,8 @@ def attribute(
 ) -> None:
     """Show which data the text in FILE (or `-`) draws from. Records nothing.
 
-    Without --model and --retrieved, all text that this home holds is searched.
+    Without --model and --retrieved, all text that this home holds is searched. With --retrieved
+    nothing else is: documents and tokens count from 0, TO is not part of the passage.
 
     \b
     Examples:
