@@ -7,7 +7,7 @@
 - T7 Evidence is a payload whose documents are branches, one a contribution, in the order of ids: a
   branch is the canonical array `[contribution id, [span proof, ...], [passage, ...]]`, cut at 4,096
   bytes. A branch can so be served, proved and erased alone.
-- T9 A passage `[output, document, first, end]` says that tokens [first, end) of that document stood
+- T12 A passage `[output, document, first, end]` says that tokens [first, end) of that document stood
   in the prompt of that output. Passages of one branch ascend and do not overlap.
 """
 
@@ -77,7 +77,7 @@ class SpanProof(_Array, frozen=True):
 
 
 class Passage(_Array, frozen=True, order=True):
-    """T9. A stretch of a document that was placed in the prompt of an output."""
+    """T12. A stretch of a document that was placed in the prompt of an output."""
 
     output: Annotated[int, Meta(ge=0, lt=10_000)]
     document: Token
@@ -86,7 +86,7 @@ class Passage(_Array, frozen=True, order=True):
 
 
 class Branch(_Array, frozen=True):
-    """The spans of one contribution, and its passages that were placed in prompts (T7, T9)."""
+    """The spans of one contribution, and its passages that were placed in prompts (T7, T12)."""
 
     contribution_id: Hash
     spans: Annotated[tuple[SpanProof, ...], Meta(max_length=MAX_SPANS)]
@@ -139,7 +139,7 @@ def decode_evidence(data: bytes) -> tuple[Branch, ...]:
 
 
 def check_passages(passages: Sequence[Passage]) -> None:
-    """BadInput unless the passages of a branch ascend, have tokens and do not overlap (T9)."""
+    """BadInput unless the passages of a branch ascend, have tokens and do not overlap (T12)."""
     for passage in passages:
         if passage.first >= passage.end:
             raise BadInput("a passage of the evidence has no tokens")

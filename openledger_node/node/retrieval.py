@@ -3,7 +3,7 @@
 `ID`, `ID:DOCUMENT` or `ID:DOCUMENT:FROM-TO`: a contribution, one of its documents (from 0), or its
 tokens FROM up to but not including TO. With method `retrieved` an output is matched against these
 passages alone, cut by the common texts (R1); the model's own training data is no part of it. The
-evidence lists them (T9), so that others can compute the same.
+evidence lists them (T12), so that others can compute the same.
 """
 
 from __future__ import annotations

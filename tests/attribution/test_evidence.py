@@ -196,7 +196,7 @@ def with_passages(*passages: tuple[int, int, int, int]) -> bytes:
     return stored(encode([contribution_id(1), [], passages]))
 
 
-@pytest.mark.rule("T9")
+@pytest.mark.rule("T12")
 def test_a_branch_lists_what_stood_in_the_prompts() -> None:
     listed = ((0, 0, 5, 9), (0, 0, 9, 12), (0, 2, 0, 1), (1, 0, 0, 2**30))
     (branch,) = decode_evidence(with_passages(*listed))
@@ -206,7 +206,7 @@ def test_a_branch_lists_what_stood_in_the_prompts() -> None:
     assert decode_evidence(encode_evidence(PROVIDER, [branch], salts)) == (branch,)
 
 
-@pytest.mark.rule("T9")
+@pytest.mark.rule("T12")
 @pytest.mark.parametrize(
     "listed",
     [

@@ -39,7 +39,7 @@ def test_an_output_is_weighed_against_just_what_was_retrieved(stage: Ready) -> N
     assert part.ppm == {stage.bakers: 250_000}  # 10 tokens; the 5 of harbour are too few
 
 
-@pytest.mark.rule("T9")
+@pytest.mark.rule("T12")
 def test_the_evidence_lists_what_was_retrieved_and_counts_spans_in_documents(stage: Ready) -> None:
     output = words("harbour", 20, 40) + " " + words("nobody", 3)
     used = stage.use(output, retrieved=[f"{stage.harbour}:0:30-50", f"{stage.bakers}:0:0-10"])
@@ -52,7 +52,7 @@ def test_the_evidence_lists_what_was_retrieved_and_counts_spans_in_documents(sta
     assert (span.start, span.length, span.document, span.token) == (0, 10, 0, 40)
 
 
-@pytest.mark.rule("T9")
+@pytest.mark.rule("T12")
 def test_each_output_of_a_batch_has_its_own_passages(stage: Ready) -> None:
     one, two = words("harbour", 20, 40), words("baker", 20, 9)
     done = stage.use_batch(
