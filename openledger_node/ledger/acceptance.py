@@ -2,9 +2,9 @@
 
 Decoding a leaf into the types of its own kind checks E1 at the decoder's speed; only what does not
 fit its kind (unknown kinds, void bodies, refused leaves) takes the general way. The kind is guessed
-from the bytes where it should stand. A wrong guess costs time and decides nothing: whatever decoder
-is taken holds plain types alone, so a leaf that it decodes, and that encodes to the same bytes
-again, is canonical.
+from the bytes where it should stand. A wrong guess costs time and decides nothing: what is taken
+holds plain types alone, so a leaf that is decoded, and that encodes to the same bytes again, is
+canonical.
 
 Many leaves are encoded again in one call and compared as one text. That is as good as comparing
 each: a msgpack value shows its own end, so two rows of values that are the same text are the same
@@ -14,12 +14,13 @@ values one by one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
 
 from openledger_node.ledger.encoding import encode
-from openledger_node.ledger.events import LEAF_ITEMS, MAX_LEAF_BYTES, acceptance_fault
+from openledger_node.ledger.events import MAX_LEAF_BYTES, acceptance_fault
 from openledger_node.ledger.kinds import BODY_TYPES
 
 _SHORT_TEXT_LENGTH: Final = 0x1F
@@ -32,26 +33,13 @@ def _leaf_decoder(shape: type[Any]) -> Callable[[bytes], Any]:
     return msgspec.msgpack.Decoder(leaf).decode
 
 
-_decode_any: Final = msgspec.msgpack.Decoder().decode
+_decode_plain: Final = _leaf_decoder(list)
+"""For kinds without a decoder of their own: a body that is an array, of anything until checked."""
 _SCALARS: Final = frozenset((int, str, bytes, type(None)))
 _BODY_ITEM: Final = 4
 _ROW_LEAVES: Final = 128
 """Leaves compared as one text: few enough to stay in the processor's cache."""
 _decoders: Final = {kind.encode(): _leaf_decoder(shape) for kind, shape in BODY_TYPES.items()}
-
-
-def _plain(leaf: bytes) -> list[Any]:
-    """The value of a leaf whose body is an array of plain values. ValueError when it is not one."""
-    value = _decode_any(leaf)
-    if type(value) is not list or len(value) != LEAF_ITEMS:
-        raise ValueError
-    body = value.pop(_BODY_ITEM)
-    if type(body) is not list or not _SCALARS.issuperset(map(type, body)):
-        raise ValueError
-    if not _SCALARS.issuperset(map(type, value)):
-        raise ValueError
-    value.insert(_BODY_ITEM, body)
-    return value
 
 
 def _are_all_accepted(leaves: Sequence[bytes], first_index: int, at: int) -> bool:
@@ -62,12 +50,15 @@ def _are_all_accepted(leaves: Sequence[bytes], first_index: int, at: int) -> boo
         return False
     try:
         values = [
-            get(leaf[start : start + (leaf[at] & _SHORT_TEXT_LENGTH)], _plain)(leaf)
+            get(leaf[start : start + (leaf[at] & _SHORT_TEXT_LENGTH)], _decode_plain)(leaf)
             for leaf in leaves
         ]
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return False
     if [value[1] for value in values] != list(range(first_index, first_index + len(leaves))):
+        return False
+    arrays = [value[_BODY_ITEM] for value in values if type(value[_BODY_ITEM]) is list]
+    if not _SCALARS.issuperset(map(type, chain.from_iterable(arrays))):
         return False
     return encode(values) == _array_header(len(values)) + b"".join(leaves)
 

@@ -29,11 +29,13 @@ from openledger_node.ledger.errors import BadInput, NetworkError
 from openledger_node.ledger.keys import PublicKey
 from openledger_node.net.address import node_id_text
 from openledger_node.net.identity import NodeIdentity
-from openledger_node.net.tls_object import TlsObject
+from openledger_node.net.tls_object import MAX_HANDSHAKE_BYTES, TlsObject
 
 ALPN: Final = b"oln/1"
 MAX_CERTIFICATE_BYTES: Final = 2048
 """Of a peer's certificate (N5); a node's own has about 300."""
+READ_BYTES: Final = 256 * 1024
+"""Read at once from a transport whose handshake is done: each read costs the event loop a turn."""
 ALERT_TIMEOUT_S: Final = 1
 """How long a peer that is refused has to take the alert."""
 MAX_LINGER_BYTES: Final = 64 * 1024
@@ -229,6 +231,26 @@ def explain_broken(error: BaseException) -> tuple[str, str]:
     return "tls", f"TLS failed: {text}"
 
 
+class _Reads(trio.abc.Stream):
+    """A transport of which trio.SSLStream, which names no size, takes `read_bytes` at a time."""
+
+    def __init__(self, transport: trio.abc.Stream) -> None:
+        self.read_bytes = MAX_HANDSHAKE_BYTES
+        self._transport = transport
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._transport.receive_some(max_bytes or self.read_bytes)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._transport.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._transport.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
 async def secure(
     transport: trio.abc.Stream,
     context: TlsContext,
@@ -241,11 +263,13 @@ async def secure(
     HandshakeFailed when either side refuses, and then the transport is closed.
     """
     end = context.end(pinned)
-    stream = trio.SSLStream(
-        transport, cast(ssl.SSLContext, end), server_side=server_side, https_compatible=False
+    reads = _Reads(transport)
+    stream: trio.SSLStream[trio.abc.Stream] = trio.SSLStream(
+        reads, cast(ssl.SSLContext, end), server_side=server_side, https_compatible=False
     )
     try:
         await stream.do_handshake()
+        reads.read_bytes = READ_BYTES
         return stream, end.peer()
     except HandshakeFailed:
         await trio.aclose_forcefully(transport)

@@ -24,6 +24,7 @@ from openledger_node.net.tls import (
     FAILURES,
     MAX_CERTIFICATE_BYTES,
     MAX_LINGER_BYTES,
+    READ_BYTES,
     HandshakeFailed,
     TlsContext,
     key_of_certificate,
@@ -384,6 +385,44 @@ def test_a_handshake_that_never_ends_is_cut_off_at_its_limit() -> None:
 
 
 @pytest.mark.rule("N7")
+class _Sized(trio.abc.Stream):
+    """A transport that notes how many bytes it is asked for."""
+
+    def __init__(self, inner: trio.abc.Stream) -> None:
+        self._inner = inner
+        self.asked: list[int | None] = []
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        self.asked.append(max_bytes)
+        return await self._inner.receive_some(max_bytes)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+@pytest.mark.rule("N6")
+def test_a_transport_is_read_in_small_pieces_until_the_handshake_is_done() -> None:
+    async def main() -> list[int | None]:
+        ours, theirs = memory_stream_pair()
+        sized = _Sized(ours)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_echo_once, wire.server_context(), theirs)
+            stream, _ = await secure(sized, wire.client_context(), server_side=False)
+            before = len(sized.asked)
+            await stream.send_all(b"ping")
+            assert await stream.receive_some() == b"p"
+        assert set(sized.asked[:before]) == {MAX_HANDSHAKE_BYTES}
+        return sized.asked[before:]
+
+    assert set(run(main)) == {READ_BYTES}
+
+
 def test_a_peer_that_closes_in_the_handshake_is_told_apart_from_one_that_is_refused() -> None:
     async def half_open(transport: trio.abc.Stream) -> None:
         assert isinstance(transport, trio.abc.HalfCloseableStream)

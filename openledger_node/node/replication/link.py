@@ -38,6 +38,9 @@ BYE_TIMEOUT_S: Final = 1
 PUSH_BYTES: Final = 64 * 1024
 QUEUED_BYTES: Final = 512 * 1024
 """What the pump queues before it hands bytes to the link."""
+FIRST_QUEUED_BYTES: Final = 4 * 1024
+"""The same when it begins to serve: a head goes out alone, and what is queued then doubles, so that
+the peer works on the first events while the next are read and encrypted."""
 
 
 class LinkRunner:
@@ -64,6 +67,7 @@ class LinkRunner:
         self._last_heard = 0.0
         self._heard: tuple[bytes, bytes | None] | None = None
         self._asking = False
+        self._queue_bytes = FIRST_QUEUED_BYTES
         self._acts: dict[type, Callable[[Any], None]] = {
             s.Greeted: self._greeted,
             s.ForksCame: self._forks_came,
@@ -235,11 +239,14 @@ class LinkRunner:
 
     async def _serve(self) -> bool:
         """Queues answers, as many as one send takes; False when there are none to give now."""
+        before = self.session.pending_bytes
         queued = False
-        while self.session.pending_bytes < QUEUED_BYTES:
+        while self.session.pending_bytes - before < self._queue_bytes:
             if not (await self._server.step() or await self._payloads.step()):
-                break
+                self._queue_bytes = FIRST_QUEUED_BYTES
+                return queued
             queued = True
+        self._queue_bytes = min(2 * self._queue_bytes, QUEUED_BYTES)
         return queued
 
     async def _tell(self) -> bool:
