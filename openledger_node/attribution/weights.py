@@ -25,7 +25,10 @@ MAX_CONTRIBUTIONS: Final = 255
 UNATTRIBUTED_KEY: Final = bytes(32)
 
 Derivation = Callable[[Span], Sequence[tuple[bytes, int]]]
-"""derivation(span) -> [(contribution id, tokens)], which add up to the span's length."""
+"""derivation(span) -> [(contribution id, tokens)], which add up to the span's length.
+
+`UNATTRIBUTED_KEY` stands for nobody.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,10 @@ def count_tokens(
             if sum(tokens for _, tokens in parts) != span.length:
                 raise ValueError("a derivation does not add up to the span it maps")
             for contribution_id, tokens in parts:
-                counts[contribution_id] = counts.get(contribution_id, 0) + tokens
+                if contribution_id == UNATTRIBUTED_KEY:
+                    unattributed += tokens
+                else:
+                    counts[contribution_id] = counts.get(contribution_id, 0) + tokens
     return counts, unattributed
 
 
