@@ -24,6 +24,7 @@ from typing import Any, Literal, Self
 from openledger_node.node import core, epochs, keyfiles, reports
 from openledger_node.node import results as r
 from openledger_node.node import setup as _setup
+from openledger_node.node.answering import Answering
 from openledger_node.node.core import NodeCore, Progress, no_progress, system_clock_ms
 from openledger_node.node.peering import Peering
 
@@ -115,7 +116,7 @@ def verify_file(file: Path, genesis_file: Path | None = None) -> r.Verified:
     return proofs.verify_file(file, genesis_file)
 
 
-class Home(Peering):
+class Home(Answering, Peering):
     """An open home: use it in a `with` statement, or `close` it."""
 
     def __init__(self, opened: NodeCore, *, catch_up: bool = True) -> None:
@@ -417,26 +418,6 @@ class Home(Peering):
 
         return batches.use_batch(self.core, model, uses, progress)
 
-    def confirm(self, id: str) -> r.Recorded:
-        from openledger_node.node import answers
-
-        return answers.confirm(self.core, id)
-
-    def cancel(self, id: str) -> r.Recorded:
-        from openledger_node.node import answers
-
-        return answers.cancel(self.core, id)
-
-    def dispute(self, id: str) -> r.Recorded:
-        from openledger_node.node import answers
-
-        return answers.dispute(self.core, id)
-
-    def challenge(self, id: str, ground: str = "evidence_withheld") -> r.Recorded:
-        from openledger_node.node import answers
-
-        return answers.challenge(self.core, id, ground)
-
     # Epochs.
 
     def epoch_close(
@@ -471,11 +452,17 @@ class Home(Peering):
         return care.backup(self.core, file, progress=progress)
 
     def bundle_export(
-        self, file: Path, payloads: bool = True, progress: Progress = no_progress
+        self,
+        file: Path,
+        payloads: bool = True,
+        evidence: Sequence[str] = (),
+        progress: Progress = no_progress,
     ) -> r.BundleMoved:
         from openledger_node.exchange import bundle
 
-        return bundle.export_bundle(self.core, file, payloads=payloads, progress=progress)
+        return bundle.export_bundle(
+            self.core, file, payloads=payloads, evidence=evidence, progress=progress
+        )
 
     def bundle_import(self, file: Path, progress: Progress = no_progress) -> r.BundleMoved:
         from openledger_node.exchange import bundle

@@ -7,8 +7,8 @@
 - T7 Evidence is a payload whose documents are branches, one a contribution, in the order of ids: a
   branch is the canonical array `[contribution id, [span proof, ...], [passage, ...]]`, cut at 4,096
   bytes. A branch can so be served, proved and erased alone.
-- T12 A passage `[output, document, first, end]` says that tokens [first, end) of that document stood
-  in the prompt of that output. Passages of one branch ascend and do not overlap.
+- T12 A passage `[output, document, first, end]` says that tokens [first, end) of that document
+  stood in the prompt of that output. Passages of one branch ascend and do not overlap.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ COMMANDS: Final = {
         "confirm": Entry("answers:confirm", "Confirm a receipt: the use was as stated."),
         "cancel": Entry("answers:cancel", "Cancel a receipt and give its fee back."),
         "dispute": Entry("answers:dispute", "Dispute a receipt before it matures."),
-        "challenge": Entry("answers:challenge", "Ask the witnesses to recompute a receipt."),
+        "challenge": Entry("answers:challenge", "Compute a receipt again; challenge it if wrong."),
     },
     "Money": {
         "issue": Entry("money:issue", "Put credits in, as an issuer of the ledger."),

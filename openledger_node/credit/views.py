@@ -263,6 +263,24 @@ def receipts(state: StateReader) -> Iterator[ReceiptView]:
     return _all(state, records.RECEIPT, records.Receipt, _receipt)
 
 
+def open_challenges(state: StateReader) -> Iterator[ReceiptView]:
+    """The receipts that a challenge holds, by the epoch in which the hold ends."""
+    for _, raw in state.scan(records.AGENDA):
+        for receipt_id in msgspec.msgpack.decode(raw, type=records.Agenda).holds:
+            found = receipt(state, receipt_id)
+            if found is not None and found.held_until_epoch is not None:
+                yield found
+
+
+def votes(state: StateReader, target: bytes) -> dict[bytes, bool]:
+    """{device of a seat: whether it upholds} on a challenged receipt or a derivation."""
+    raw = state.get(records.VERDICTS + target)
+    if raw is None:
+        return {}
+    found = msgspec.msgpack.decode(raw, type=records.Verdicts)
+    return {device: bool(upheld) for device, upheld in found.votes}
+
+
 def _redeem(redeem_id: bytes, r: records.Redeem) -> RedeemView:
     return RedeemView(redeem_id, r.account, r.issuer, r.open, bool(r.standing))
 

@@ -3,21 +3,22 @@
     oln-bundle/1
     ["ledger", genesis]
     ["log", signed head]  then  ["leaves", first seq, [leaf, ...]]*     for each log, whole
-    ["payload", commit, size]  then  ["part", bytes]*                  for each payload shared with
-    all ["end", ...]                                                       as in frames.py
+    ["payload", commit, size]  then  ["part", bytes]*                  for each payload
+    ["end", ...]                                                       as in frames.py
 
+The payloads are those shared with all, and the evidence and outputs of receipts named for it.
 Handing over a file is deliberate, so its payloads need not be final yet. Import verifies as if a
 stranger had sent it: each log by its own leaves and head, each payload by its commitment, which an
 event of the payload's own account must name; what does not verify is refused by name and the rest
-is kept. Erasures that come along are honoured, and what
-was erased here stays so. A bundle that holds more of the own log than this home, or another history
-of it, shows that the home went back in time or was copied: it goes on in a new log.
+is kept. Erasures that come along are honoured, and what was erased here stays so. A bundle that
+holds more of the own log than this home, or another history of it, shows that the home went back in
+time or was copied: it goes on in a new log.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,10 +38,11 @@ from openledger_node.ledger.payload import (
 )
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.epochs import catch_up
-from openledger_node.node.erasing import honour_erasures
+from openledger_node.node.erasing import commits_of, honour_erasures
 from openledger_node.node.forking import file_fork
+from openledger_node.node.lookup import find_id
 from openledger_node.node.pending import pending_view
-from openledger_node.node.reading import events_of
+from openledger_node.node.reading import events_of, must_find
 from openledger_node.node.results import BundleMoved, Refusal
 from openledger_node.store.frames import FrameWriter, read_frames
 from openledger_node.store.ingest import ingest
@@ -52,6 +54,7 @@ CHUNK_LEAVES: Final = 256
 MAX_LOGS: Final = 1_000_000
 MAX_REFUSALS_LISTED: Final = 1_000
 
+_KINDS_WITH_PAYLOADS: Final = ("data.contribute", "use.receipt")
 _ERASURE: Final = b"data.erase"
 _KIND_WINDOW_BYTES: Final = 32
 
@@ -59,14 +62,20 @@ _head_decoder = msgspec.msgpack.Decoder(SignedHead)
 
 
 def export_bundle(
-    core: NodeCore, path: Path, *, payloads: bool = True, progress: Progress = no_progress
+    core: NodeCore,
+    path: Path,
+    *,
+    payloads: bool = True,
+    evidence: Sequence[str] = (),
+    progress: Progress = no_progress,
 ) -> BundleMoved:
-    """Writes every log held, and the payloads shared with all."""
+    """Writes every log held, the payloads shared with all, and the evidence of some receipts."""
     events = logs = carried = 0
     with core.store.read() as snapshot:
         held = [log for log in snapshot.logs() if log.head is not None]
         total = sum(log.head.size for log in held if log.head)
         commits = _shared_payloads(core, snapshot) if payloads else []
+        commits += [commit for text in evidence for commit in _evidence_of(snapshot, text)]
         with FrameWriter(path, MAGIC) as out:
             out.write("ledger", encode(core.genesis))
             for log in held:
@@ -132,12 +141,26 @@ def _shared_payloads(core: NodeCore, snapshot: Snapshot) -> list[bytes]:
     return sorted(held)
 
 
-def committed(snapshot: Snapshot) -> set[tuple[bytes, bytes]]:
-    """(account, payload commitment) of every contribution in the logs held."""
+def _evidence_of(snapshot: Snapshot, text: str) -> list[bytes]:
+    """Commitments of a receipt's evidence and outputs. Refused when they are not held here."""
+    found = must_find(snapshot, find_id(snapshot, text, "use.receipt"))
+    account = found.log.genesis.account_id
+    commits = commits_of(found)
+    if any(snapshot.payload_account(commit) != account for commit in commits):
+        raise Refused(
+            f"the evidence and outputs of receipt {text} are not held here",
+            hint="its provider holds them, and may have served them to the payer",
+            code="no_payload",
+        )
+    return commits
+
+
+def committed(snapshot: Snapshot, kind: str) -> set[tuple[bytes, bytes]]:
+    """(account, commitment) of everything that events of a kind, in the logs held, commit to."""
     return {
-        (found.log.genesis.account_id, found.event.payload_commit)
-        for found in events_of(snapshot, "data.contribute")
-        if found.event.payload_commit is not None
+        (found.log.genesis.account_id, commit)
+        for found in events_of(snapshot, kind)
+        for commit in commits_of(found)
     }
 
 
@@ -185,7 +208,7 @@ class _Importer:
         self.erasures = False
         self.own_log_elsewhere = False
         self.forks: list[ForkEvidence] = []
-        self._commits: set[tuple[bytes, bytes]] | None = None
+        self._commits: dict[str, set[tuple[bytes, bytes]]] = {}
         with core.store.read() as snapshot:
             self._own_log = snapshot.current_log
 
@@ -271,12 +294,15 @@ class _Importer:
         if payload_commitment(data) != commit:
             raise BadInput("its bytes do not match its commitment")
         with self.core.store.read() as snapshot:
-            if self._commits is None:
-                self._commits = committed(snapshot)
             if snapshot.is_erased(commit):
                 raise BadInput("it was erased here")
-        if (container_account(data), commit) not in self._commits:
-            raise BadInput("no event of its account held here commits to it")
+            named = container_account(data), commit
+            for kind in _KINDS_WITH_PAYLOADS:
+                if kind not in self._commits:
+                    self._commits[kind] = committed(snapshot, kind)
+                if named in self._commits[kind]:
+                    return
+        raise BadInput("no event of its account held here commits to it")
 
 
 def _joined(size_bytes: Any, stream: _Stream) -> bytes:

@@ -1,18 +1,10 @@
-"""Answers to a receipt: confirm, cancel, dispute, challenge."""
+"""Answers to a receipt by its payer and its provider: confirm, cancel, dispute."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from openledger_node.ledger.errors import UsageError
-from openledger_node.ledger.kinds import (
-    GROUNDS,
-    AuditChallenge,
-    Ground,
-    UseCancel,
-    UseConfirm,
-    UseDispute,
-)
+from openledger_node.ledger.kinds import UseCancel, UseConfirm, UseDispute
 from openledger_node.node.core import NodeCore
 from openledger_node.node.finality import judged_append
 from openledger_node.node.lookup import find_id
@@ -38,14 +30,3 @@ def cancel(core: NodeCore, text: str) -> Recorded:
 def dispute(core: NodeCore, text: str) -> Recorded:
     """The payer is not content: the fee is held until one of the two gives way."""
     return _answer(core, text, "use.dispute", UseDispute)
-
-
-def challenge(core: NodeCore, text: str, ground: str) -> Recorded:
-    """Asks the witnesses to recompute a receipt's weights, or a derivation."""
-    if ground not in GROUNDS:
-        raise UsageError(
-            f"{ground!r} is not a ground for a challenge", hint="grounds: " + ", ".join(GROUNDS)
-        )
-    with core.store.read() as snapshot:
-        target = find_id(snapshot, text, "use.receipt", "data.derivation")
-    return judged_append(core, "audit.challenge", AuditChallenge(target, cast(Ground, ground)))

@@ -335,6 +335,7 @@ def close_epoch(
 def _close(core: NodeCore, progress: Progress) -> EpochClosed:
     catch_up(core, progress=progress)
     _sign_missing_state(core)
+    _file_verdicts(core, progress)
     with core.store.read() as snapshot:
         epoch = snapshot.last_epoch() + 1
         round_ = load_round(core, snapshot, epoch)
@@ -348,6 +349,13 @@ def _close(core: NodeCore, progress: Progress) -> EpochClosed:
     core.store.index_ids()
     with core.store.read() as snapshot:
         return _report(snapshot, folded, "")
+
+
+def _file_verdicts(core: NodeCore, progress: Progress) -> None:
+    """The seat's votes on challenged receipts, which this epoch can count."""
+    from openledger_node.node import auditing  # it reads the store by modules that import this one
+
+    auditing.file_verdicts(core, progress)
 
 
 def _may_vote(core: NodeCore, resume: bool) -> None:

@@ -222,6 +222,29 @@ class UsedBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceiptFault:
+    """One thing that is wrong with a receipt."""
+
+    ground: str
+    what: str
+    contribution_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Challenged:
+    """What computing a receipt again found, and the challenge that was filed, if any."""
+
+    target_id: str
+    filed: bool
+    event_id: str | None
+    ground: str | None
+    faults: tuple[ReceiptFault, ...]
+    fault_count: int
+    outputs: int
+    missing: tuple[str, ...]  # contributions of the scope whose text is not held here
+
+
+@dataclass(frozen=True, slots=True)
 class EpochClosed:
     closed: bool
     epoch: int

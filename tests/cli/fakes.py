@@ -60,6 +60,7 @@ ANSWERS: Final[dict[str, type]] = {
     "attribute": results.Attributed,
     "use": results.Used,
     "use_batch": results.UsedBatch,
+    "challenge": results.Challenged,
     "epoch_close": results.EpochClosed,
     "epoch_list": results.Epochs,
     "credits": results.Credits,

@@ -34,16 +34,27 @@ def bundle() -> None:
 @bundle.command("export")
 @click.argument("file", type=FILE)
 @click.option("--no-payloads", is_flag=True, help="Leave out texts that are shared with all.")
+@click.option(
+    "--evidence",
+    multiple=True,
+    metavar="RECEIPT",
+    help="Take along the evidence and outputs of a receipt. Repeatable.",
+)
 @pass_app
-def bundle_export(app: App, file: Path, no_payloads: bool) -> None:
+def bundle_export(app: App, file: Path, no_payloads: bool, evidence: tuple[str, ...]) -> None:
     """Write all logs, and the payloads shared with all, to a new FILE.
 
+    Whoever gets a file with evidence can read the outputs and the passages that they draw on.
+
     \b
-    Example:
+    Examples:
       oln bundle export news.bundle
+      oln bundle export for-the-witness.bundle --evidence 44dd55ee66ff
     """
     with app.home() as home:
-        result = home.bundle_export(file, payloads=not no_payloads, progress=app.progress)
+        result = home.bundle_export(
+            file, payloads=not no_payloads, evidence=evidence, progress=app.progress
+        )
     app.emit(result, lambda moved: _show_bundle("wrote", moved))
 
 

@@ -1,0 +1,184 @@
+"""The scope that a receipt was due to be matched against: as of the snapshot epoch that it names.
+
+A home that audits reads the state as it is now, and what it says of then: a contribution was in
+scope at the end of epoch e when it was handled in an epoch <= e and not withdrawn or erased in one
+<= e; a text was common from the epoch of its first valid `data.commons` on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from openledger_node.attribution.audit import Known, Member
+from openledger_node.attribution.evidence import Branch
+from openledger_node.attribution.reference import Attribution, attribute
+from openledger_node.attribution.scope import Scope, ScopeDocument, make_scope
+from openledger_node.credit import views
+from openledger_node.ledger.errors import BadInput, UsageError
+from openledger_node.ledger.kinds import DataContribute
+from openledger_node.node.core import Progress
+from openledger_node.node.reading import body_of, events_of, find_event
+from openledger_node.node.retrieval import (
+    HeldTexts,
+    Retrieved,
+    held_texts,
+    in_documents,
+    passage_sources,
+    place,
+)
+from openledger_node.node.scopes import Placed
+from openledger_node.store.snapshot import Snapshot
+
+
+class PastScopes:
+    """Scopes of past epochs over one snapshot of the store; each text is read once."""
+
+    def __init__(self, snapshot: Snapshot, progress: Progress) -> None:
+        self._snapshot = snapshot
+        self._progress = progress
+        self._texts: dict[bytes, HeldTexts | None] = {}
+        self._common_since = _common_since(snapshot)
+
+    def of_model(self, model_id: bytes, epoch: int) -> PastScope:
+        """What a model's outputs are matched against with method `spans`."""
+        state = self._snapshot.state
+        model = views.model(state, model_id)
+        named: list[bytes] = []
+        for source, _ in model.trained_on if model is not None else ():
+            if views.datanet(state, source) is None:
+                named.append(source)
+            elif model is not None:
+                members = views.members(state, source)
+                named += [m.contribution_id for m in members if m.epoch < model.epoch]
+        return PastScope(self, named, epoch, None)
+
+    def of_passages(self, branches: Sequence[Branch], epoch: int) -> PastScope:
+        """What outputs are matched against with method `retrieved`."""
+        listed: dict[int, list[Retrieved]] = {}
+        for branch in branches:
+            for each in branch.passages:
+                item = Retrieved(branch.contribution_id, each.document, each.first, each.end)
+                listed.setdefault(each.output, []).append(item)
+        named = {branch.contribution_id for branch in branches if branch.passages}
+        return PastScope(self, sorted(named), epoch, listed)
+
+    def texts(self, contribution_id: bytes) -> HeldTexts | None:
+        if contribution_id not in self._texts:
+            self._texts[contribution_id] = held_texts(self._snapshot, contribution_id)
+            self._progress(len(self._texts), None, "contributions read")
+        return self._texts[contribution_id]
+
+    def view(self, contribution_id: bytes, epoch: int) -> views.ContributionView | None:
+        """A contribution, when it was in scope at the end of an epoch."""
+        view = views.contribution(self._snapshot.state, contribution_id)
+        if view is None or view.epoch > epoch:
+            return None
+        left = view.withdrawn_epoch
+        return None if left is not None and left <= epoch else view
+
+    def commons(self, epoch: int) -> list[bytes]:
+        """The texts in scope at the end of an epoch that only cut."""
+        listed = sorted(key for key, since in self._common_since.items() if since <= epoch)
+        return [key for key in listed if self.view(key, epoch) is not None]
+
+    def member(self, contribution_id: bytes, view: views.ContributionView) -> Member:
+        """What the contribution's own event says of it."""
+        found = find_event(self._snapshot, contribution_id)
+        body = body_of(found) if found is not None else None
+        documents = body.documents if isinstance(body, DataContribute) else 0
+        commit = found.event.payload_commit if found is not None else None
+        return Member(view.account, commit, documents, (view.epoch, b"", view.serial))
+
+
+def _common_since(snapshot: Snapshot) -> dict[bytes, int]:
+    """{common text: the epoch that made it one}. Reads the logs only when there are any."""
+    state = snapshot.state
+    common = {view.contribution_id for view in views.contributions(state) if view.commons}
+    since: dict[bytes, int] = {}
+    if not common:
+        return since
+    for found in events_of(snapshot, "data.commons"):
+        epoch = snapshot.epoch_of(found.log.log_id, found.seq)
+        if epoch is None or views.void_reason(state, found.event_id) is not None:
+            continue
+        try:
+            named = body_of(found).contribution
+        except BadInput:
+            continue
+        if named in common:
+            since[named] = min(epoch, since.get(named, epoch))
+    return since
+
+
+class PastScope:
+    """One scope: who belongs to it, and what outputs draw on in it, over the texts held here."""
+
+    def __init__(
+        self,
+        scopes: PastScopes,
+        named: Iterable[bytes],
+        epoch: int,
+        listed: dict[int, list[Retrieved]] | None,
+    ) -> None:
+        self._scopes = scopes
+        self._listed = listed
+        commons = scopes.commons(epoch)
+        self._members: dict[bytes, Member] = {}
+        for contribution_id in sorted({*named} - {*commons}):
+            view = scopes.view(contribution_id, epoch)
+            if view is not None:
+                self._members[contribution_id] = scopes.member(contribution_id, view)
+        self.missing = tuple(key for key in self._members if scopes.texts(key) is None)
+        self._commons = [
+            document
+            for key in commons
+            if (held := scopes.texts(key)) is not None
+            for document in _whole(key, held, commons=True)
+        ]
+        self._commons_missing = any(scopes.texts(key) is None for key in commons)
+        self._whole_scope: Scope | None = None
+
+    def known(self, erased: frozenset[bytes]) -> Known:
+        """What the audit may rely on."""
+        return Known(self._members, frozenset(self.missing), self._commons_missing, erased)
+
+    def attribute(self, number: int, tokens: Sequence[bytes]) -> Attribution:
+        """What output `number` draws on. BadInput when a passage lies outside its contribution."""
+        if self._listed is not None:
+            return self._of_passages(self._listed.get(number, ()), tokens)
+        if self._whole_scope is None:
+            sources = [
+                document
+                for key, member in self._members.items()
+                if (held := self._scopes.texts(key)) is not None
+                for document in _whole(key, held, member)
+            ]
+            self._whole_scope = make_scope([*sources, *self._commons])
+        return attribute(tokens, self._whole_scope)
+
+    def _of_passages(self, asked: Sequence[Retrieved], tokens: Sequence[bytes]) -> Attribution:
+        sources: list[ScopeDocument] = []
+        placed: list[Placed] = []
+        members = self._members
+        ids = {item.contribution_id for item in asked} & members.keys()
+        for contribution_id in sorted(ids, key=lambda key: members[key].order):
+            held = self._scopes.texts(contribution_id)
+            if held is None:
+                continue
+            try:
+                found = place(asked, contribution_id, held)
+            except UsageError as error:
+                raise BadInput(error.message) from None
+            placed += found
+            sources += passage_sources(found, held, members[contribution_id].order)
+        return in_documents(attribute(tokens, make_scope([*sources, *self._commons])), placed)
+
+
+def _whole(
+    contribution_id: bytes, held: HeldTexts, member: Member | None = None, *, commons: bool = False
+) -> list[ScopeDocument]:
+    order = member.order if member is not None else (0, b"", 0)
+    return [
+        ScopeDocument(contribution_id, order, index, held.account, tokens, commons)
+        for index, tokens in held.texts
+    ]

@@ -1,0 +1,230 @@
+"""Computing a receipt again, and the vote of a seat on what is challenged.
+
+An audit needs the receipt's evidence and its outputs, which the provider serves to the payer and to
+the seats, and the texts of its scope, as far as this home was given them. What it may conclude from
+less is said in attribution/audit.py.
+
+- J1 A seat votes once on each challenged receipt: 1 when its audit finds anything, 0 when it finds
+  nothing and no text of the scope is missing here.
+- J2 While evidence, outputs or texts are missing it waits for them, until half of the hold is over:
+  then what is still withheld upholds the challenge (V6), and texts alone are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from openledger_node.attribution.audit import Claims, Finding, Ground, compare
+from openledger_node.attribution.canon import canonical_text
+from openledger_node.attribution.evidence import Branch, decode_evidence
+from openledger_node.attribution.reference import MAX_OUTPUT_TOKENS
+from openledger_node.attribution.weights import Weights
+from openledger_node.credit import views
+from openledger_node.ledger.errors import BadInput, UsageError
+from openledger_node.ledger.kinds import (
+    MAX_SNAPSHOT_AGE_EPOCHS,
+    AuditVerdict,
+    UseReceipt,
+    parse_body,
+)
+from openledger_node.ledger.payload import decode_payload
+from openledger_node.node.audit_scopes import PastScope, PastScopes
+from openledger_node.node.claims import own_payload
+from openledger_node.node.core import NodeCore, Progress, no_progress
+from openledger_node.node.reading import Located, body_of, must_find, well_formed
+from openledger_node.store.snapshot import Snapshot
+from openledger_node.store.writer import Draft
+
+MAX_VERDICTS_AT_ONCE: Final = 100
+"""Receipts that a seat audits before one epoch; the others wait for the next one."""
+
+
+_VERDICT: Final = b"audit.verdict"
+_KIND_WINDOW_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What an audit found. `absent`: the evidence or outputs are not here, and were not erased.
+    `missing`: contributions of the scope whose text is not held here. `checked_outputs`: how many.
+    """
+
+    receipt_id: bytes
+    findings: tuple[Finding, ...]
+    missing: tuple[bytes, ...] = ()
+    absent: bool = False
+    checked_outputs: int = 0
+
+    @property
+    def ground(self) -> Ground | None:
+        """The gravest thing found."""
+        return self.findings[0].ground if self.findings else None
+
+
+def audit_receipt(
+    snapshot: Snapshot,
+    receipt_id: bytes,
+    outputs: Sequence[bytes] | None = None,
+    progress: Progress = no_progress,
+) -> Audited:
+    """Everything that is wrong with a receipt, as far as this home can see.
+
+    `outputs` stand in for those under the receipt's output root when these are not held here.
+    UsageError when the id is no receipt's, or when `outputs` are not as many as its uses.
+    """
+    found = must_find(snapshot, receipt_id)
+    body = body_of(found)
+    if not isinstance(body, UseReceipt):
+        raise UsageError(f"{receipt_id.hex()[:12]} is not a receipt", code="wrong_kind")
+    provider = found.log.genesis.account_id
+    evidence = own_payload(snapshot, provider, found.event.payload_commit)
+    output = own_payload(snapshot, provider, body.output_root)
+    if evidence is None or (output is None and outputs is None):
+        return _withheld(snapshot, found, body)
+    try:
+        branches = decode_evidence(evidence)
+        tokens = _tokens(body, output, outputs)
+    except BadInput as error:
+        return Audited(receipt_id, (Finding(Ground.EVIDENCE_WITHHELD, error.message),))
+    return _audit(snapshot, receipt_id, body, branches, tokens, progress)
+
+
+def _withheld(snapshot: Snapshot, found: Located, body: UseReceipt) -> Audited:
+    commits = [body.output_root]
+    if found.event.payload_commit is None:
+        what = "the receipt commits to no evidence"
+        return Audited(found.event_id, (Finding(Ground.EVIDENCE_WITHHELD, what),))
+    commits.append(found.event.payload_commit)
+    if any(snapshot.is_erased(commit) for commit in commits):
+        what = "its provider had the evidence erased"
+        return Audited(found.event_id, (Finding(Ground.EVIDENCE_WITHHELD, what),))
+    what = "the evidence and outputs of the receipt are not held here"
+    return Audited(found.event_id, (Finding(Ground.EVIDENCE_WITHHELD, what),), absent=True)
+
+
+def _tokens(
+    body: UseReceipt, output: bytes | None, given: Sequence[bytes] | None
+) -> list[list[bytes]]:
+    """The tokens of each output. BadInput when they are not text or not as many as the uses."""
+    texts: Sequence[bytes] = given or ()
+    if output is not None:
+        texts = [document.data for document in decode_payload(output).documents]
+    elif len(texts) != body.uses:
+        raise UsageError(
+            f"{len(texts)} outputs were given, and the receipt is of {body.uses}",
+            hint="give every output of the receipt, in the order of its uses",
+        )
+    if len(texts) != body.uses:
+        raise BadInput(f"{len(texts)} outputs under the output root, for {body.uses} uses")
+    found = []
+    for text in texts:
+        canonical = canonical_text(text)
+        if canonical is None or len(canonical) > MAX_OUTPUT_TOKENS:
+            raise BadInput("an output of the receipt is not text, or is too long")
+        found.append(canonical.tokens())
+    return found
+
+
+def _audit(
+    snapshot: Snapshot,
+    receipt_id: bytes,
+    body: UseReceipt,
+    branches: tuple[Branch, ...],
+    tokens: list[list[bytes]],
+    progress: Progress,
+) -> Audited:
+    claims = Claims(Weights(body.weights, body.unattributed_ppm), branches)
+    scopes = PastScopes(snapshot, progress)
+
+    def scope_at(epoch: int) -> PastScope:
+        if body.method == "retrieved":
+            return scopes.of_passages(branches, epoch)
+        return scopes.of_model(body.model, epoch)
+
+    def findings_at(scope: PastScope) -> tuple[Finding, ...]:
+        try:
+            expected = [scope.attribute(number, each) for number, each in enumerate(tokens)]
+        except BadInput as error:
+            return (Finding(Ground.INCLUSION, error.message),)
+        return compare(claims, tokens, expected, scope.known(frozenset()))
+
+    scope = scope_at(body.snapshot_epoch)
+    findings = findings_at(scope)
+    if findings and findings[0].ground in (Ground.BETTER_SPAN, Ground.SNAPSHOT):
+        for epoch in _other_epochs(snapshot, receipt_id, body):
+            if not findings_at(scope_at(epoch)):
+                what = f"it names epoch {body.snapshot_epoch}, and has the weights of epoch {epoch}"
+                findings = (Finding(Ground.SNAPSHOT, what), *findings)
+                break
+    return Audited(receipt_id, findings, scope.missing, checked_outputs=len(tokens))
+
+
+def _other_epochs(snapshot: Snapshot, receipt_id: bytes, body: UseReceipt) -> list[int]:
+    """Epochs whose scope a provider could have matched against instead of the one it names."""
+    view = views.receipt(snapshot.state, receipt_id)
+    own = view.epoch if view is not None else snapshot.last_epoch() + 1
+    first = max(0, body.snapshot_epoch - MAX_SNAPSHOT_AGE_EPOCHS)
+    last = min(own - 1, body.snapshot_epoch + MAX_SNAPSHOT_AGE_EPOCHS, snapshot.last_epoch())
+    return [epoch for epoch in range(first, last + 1) if epoch != body.snapshot_epoch]
+
+
+def judge_challenges(core: NodeCore, progress: Progress = no_progress) -> list[Draft]:
+    """The votes that this home's seat has to cast now on challenged receipts (J1, J2)."""
+    drafts = []
+    with core.store.read() as snapshot:
+        rules = views.rules(snapshot.state)
+        if (core.account_id, core.device) not in rules.seats:
+            return []
+        cast: frozenset[bytes] | None = None
+        for receipt in views.open_challenges(snapshot.state):
+            cast = _votes_under_way(core, snapshot) if cast is None else cast
+            voted = core.device in views.votes(snapshot.state, receipt.receipt_id)
+            if voted or receipt.receipt_id in cast:
+                continue
+            vote = _vote(snapshot, receipt, rules.params.dispute_epochs, progress)
+            if vote is not None:
+                body = AuditVerdict(receipt.receipt_id, int(vote))
+                drafts.append(core.draft("audit.verdict", body))
+            if len(drafts) == MAX_VERDICTS_AT_ONCE:
+                break
+    return drafts
+
+
+def file_verdicts(core: NodeCore, progress: Progress = no_progress) -> int:
+    """Casts the votes that are due; how many."""
+    drafts = judge_challenges(core, progress)
+    if drafts:
+        core.append(drafts)
+    return len(drafts)
+
+
+def _votes_under_way(core: NodeCore, snapshot: Snapshot) -> frozenset[bytes]:
+    """What this device voted on in events that are not final yet."""
+    targets = set()
+    for log in snapshot.logs():
+        own = (log.genesis.account_id, log.genesis.device) == (core.account_id, core.device)
+        if not own or log.head is None:
+            continue
+        mark = snapshot.cut_mark(log.log_id)
+        start = mark.size if mark is not None else 0
+        for leaf in snapshot.leaves(log.log_id, start, log.head.size):
+            event = well_formed(leaf) if _VERDICT in leaf[:_KIND_WINDOW_BYTES] else None
+            if event is not None and event.kind == "audit.verdict":
+                targets.add(parse_body(event).target)
+    return frozenset(targets)
+
+
+def _vote(
+    snapshot: Snapshot, receipt: views.ReceiptView, hold_epochs: int, progress: Progress
+) -> bool | None:
+    """Whether this seat upholds the challenge; None while it waits (J2)."""
+    audited = audit_receipt(snapshot, receipt.receipt_id, progress=progress)
+    until = receipt.held_until_epoch or 0
+    waits = snapshot.last_epoch() + 1 < until - hold_epochs // 2
+    if audited.absent:
+        return None if waits else True
+    if audited.findings:
+        return True
+    return None if audited.missing and waits else False
