@@ -669,3 +669,45 @@ def test_the_words_of_a_bundle_are_those_of_the_page(stage: Ready) -> None:
     found = frames_of(path)
     assert found[0] == ["ledger", encode(stage.coop[WITNESS].core.genesis)]
     assert {frame[0] for frame in found} == {"ledger", "log", "leaves", "payload", "part"}
+
+
+# Evidence.
+
+
+def payloads_of(frames: Frames) -> list[bytes]:
+    return [frame[1] for frame in frames if frame[0] == "payload"]
+
+
+def test_the_evidence_and_outputs_of_a_receipt_go_along_when_it_is_named(stage: Ready) -> None:
+    coop, used = stage.coop, stage.use(words("harbour", 20))
+    plain, named = coop.file(), coop.file()
+    coop["maker"].bundle_export(plain)
+    coop["maker"].bundle_export(named, evidence=[used.receipt_id])
+    event = coop["maker"].show(used.receipt_id)
+    extra = {event.payload_commit, event.body["output_root"]}
+    carried = set(payloads_of(frames_of(named))) - set(payloads_of(frames_of(plain)))
+    assert {commit.hex() for commit in carried} == extra
+    assert not coop["user"].bundle_import(named).refused
+    assert coop["user"].show(used.receipt_id).payload == "held"
+    assert coop["user"].bundle_import(named).payloads == 4
+
+
+def test_evidence_that_no_receipt_held_here_commits_to_is_refused(stage: Ready) -> None:
+    coop, used = stage.coop, stage.use(words("harbour", 20))
+    named = coop.file()
+    coop["maker"].bundle_export(named, evidence=[used.receipt_id])
+    event = coop["maker"].show(used.receipt_id)
+    commits = [event.payload_commit or "", event.body["output_root"]]
+    frames = [frame for frame in frames_of(named) if frame[0] != "log" and frame[0] != "leaves"]
+    refused = imported(coop, frames, "user").refused
+    assert {item.what for item in refused} == {f"payload {commit[:12]}" for commit in commits}
+
+
+def test_evidence_that_is_not_held_here_cannot_go_along(stage: Ready) -> None:
+    used = stage.use(words("harbour", 20))
+    stage.coop.settle()
+    with pytest.raises(Refused) as caught:
+        stage.coop["user"].bundle_export(stage.coop.file(), evidence=[used.receipt_id])
+    assert caught.value.code == "no_payload"
+    with pytest.raises(UsageError, match="not a receipt"):
+        stage.coop["maker"].bundle_export(stage.coop.file(), evidence=[stage.harbour])
