@@ -20,6 +20,8 @@ from openledger_node.node.results_registry import (
     Contributions,
     Datanet,
     Datanets,
+    Derived,
+    DerivedFrom,
     Device,
     Devices,
     Model,
@@ -44,6 +46,8 @@ __all__ = [
     "Credits",
     "Datanet",
     "Datanets",
+    "Derived",
+    "DerivedFrom",
     "Device",
     "Devices",
     "EpochClosed",
@@ -195,8 +199,9 @@ class Attributed:
     method: str
     model_id: str | None
     snapshot_epoch: int
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)  # titles by contribution
     missing: tuple[str, ...] = ()  # contributions of the scope whose text is not held here
+    owners: Mapping[str, str] = field(default_factory=dict)  # accounts' names by contribution
 
 
 @dataclass(frozen=True, slots=True)
