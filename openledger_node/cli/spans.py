@@ -1,10 +1,12 @@
-"""An attributed text, line by line, with a letter for each contribution that a part draws from.
+"""An attributed text, part by part, with a letter for each contribution that a part draws from.
 
-The letters are explained below the text. On a terminal each letter also has a colour.
+The letters and the figures behind them stand in a legend below the text. On a terminal each owner
+has a colour too; nothing is said by colour alone.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from openledger_node.cli import text
@@ -14,13 +16,41 @@ if TYPE_CHECKING:
 
 LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 MAX_LINES_SHOWN: Final = 400
+OTHERS: Final = "?"
+"""What contributions past the last letter share."""
 _COLOURS: Final = ("green", "cyan", "magenta", "yellow", "blue", "red")
-_OTHERS: Final = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One line of the legend: a contribution, its owner, and the owner's number from 0."""
+
+    letter: str
+    contribution_id: str
+    title: str
+    owner: str
+    owner_number: int
+    ppm: int
+
+
+def legend(result: Attributed) -> dict[str, Key]:
+    """{contribution: its line}, those with the largest shares first."""
+    found = {span.contribution_id for span in result.spans} | set(result.ppm)
+    ordered = sorted(found, key=lambda named: (-result.ppm.get(named, 0), named))
+    owners: dict[str, int] = {}
+    keys = {}
+    for index, named in enumerate(ordered):
+        owner = result.owners.get(named, "")
+        number = owners.setdefault(owner or named, len(owners))
+        letter = LETTERS[index] if index < len(LETTERS) else OTHERS
+        title = result.names.get(named, "")
+        keys[named] = Key(letter, named, title, owner, number, result.ppm.get(named, 0))
+    return keys
 
 
 def show_spans(result: Attributed, output: bytes) -> None:
     """The parts of the output, each behind the letter of its contribution, then the legend."""
-    letters = _letters(result)
+    keys = legend(result)
     pieces = split(result.spans, output)
     from rich.text import Text
 
@@ -28,30 +58,19 @@ def show_spans(result: Attributed, output: bytes) -> None:
         words = " ".join(part.decode("utf-8", "replace").split())
         if contribution is None and not any(c.isalnum() for c in words):
             continue  # what stands between two spans: a full stop, a line end
-        letter = letters.get(contribution, _OTHERS) if contribution else " "
-        line = Text(f"{letter} ", style=_colour(letter))
-        line.append(text.printable(words))
-        text.draw(line)
+        key = keys.get(contribution) if contribution else None
+        style = _COLOURS[key.owner_number % len(_COLOURS)] if key else ""
+        text.draw(Text(f"{key.letter if key else ' '} {text.printable(words)}", style=style))
     if len(pieces) > MAX_LINES_SHOWN:
         text.say(f"and {len(pieces) - MAX_LINES_SHOWN:,} more parts; --json lists all spans")
     text.say()
-    for contribution, letter in letters.items():
-        name = result.names.get(contribution, "")
-        share = text.percent(result.ppm.get(contribution, 0))
-        text.say(f"{letter}  {text.short(contribution)}  {text.one_line(name)}  {share}")
-    text.say("   parts without a letter are unattributed")
-
-
-def _letters(result: Attributed) -> dict[str, str]:
-    """A letter for each contribution, largest first; those past the last letter share one."""
-    found = {span.contribution_id for span in result.spans}
-    ordered = sorted(found, key=lambda named: (-result.ppm.get(named, 0), named))
-    return dict(zip(ordered, LETTERS, strict=False))
-
-
-def _colour(letter: str) -> str:
-    place = LETTERS.find(letter)
-    return _COLOURS[place % len(_COLOURS)] if place >= 0 else ""
+    rows = [
+        (key.letter, text.short(named), key.title, key.owner, f"{key.ppm:,}", text.percent(key.ppm))
+        for named, key in keys.items()
+    ]
+    rest = result.unattributed_ppm
+    rows.append(("", "unattributed", "", "", f"{rest:,}", text.percent(rest)))
+    text.table(("", "contribution", "title", "owner", ">ppm", ">share"), rows)
 
 
 def split(spans: tuple[Span, ...], output: bytes) -> list[tuple[str | None, bytes]]:

@@ -122,6 +122,12 @@ CALLS: Final[list[tuple[str, str, tuple[Any, ...], dict[str, Any]]]] = [
         {"model": ID, "retrieved": (ID,)},
     ),
     (
+        "attribute out.txt --html page.html",
+        "attribute",
+        (b"some words\n",),
+        {"model": None, "retrieved": ()},
+    ),
+    (
         f"use {ID} --output out.txt --grant {ID} --fee 0.5 --key k",
         "use",
         (ID, b"some words\n"),

@@ -180,21 +180,43 @@ def test_overlapping_spans_show_each_byte_once() -> None:
     assert parts[:2] == [("a", b"one two"), ("b", b" three")]
 
 
+def attributed(found: tuple[Span, ...], ppm: dict[str, int]) -> Attributed:
+    titles = {HEX: "ana's poems", "b" * 64: "bert's notes"}
+    owners = {HEX: "ana", "b" * 64: "bert", "c" * 64: "ana"}
+    return Attributed(ppm, 100_000, 4, found, "spans", None, 1, titles, (), owners)
+
+
 def test_spans_are_shown_behind_letters_with_a_legend(capsys: pytest.CaptureFixture[str]) -> None:
     found = (span(0, 3, HEX), span(8, 13, "b" * 64))
-    ppm = {HEX: 400_000, "b" * 64: 500_000}
-    result = Attributed(ppm, 100_000, 4, found, "spans", None, 1, {HEX: "ana's poems"})
-    spans.show_spans(result, OUTPUT)
-    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
-        "B one",
-        "  two",
-        "A three",
-        "  four",
-        "",
-        "A  bbbbbbbbbbbb    50 %",
-        "B  5f2c81d0a7b3  ana's poems  40 %",
-        "   parts without a letter are unattributed",
+    spans.show_spans(attributed(found, {HEX: 400_000, "b" * 64: 500_000}), OUTPUT)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[:5] == ["B one", "  two", "A three", "  four", ""]
+    table = [line.split() for line in lines[5:]]
+    assert ["A", "bbbbbbbbbbbb", "bert's", "notes", "bert", "500,000", "50", "%"] in table
+    assert ["B", "5f2c81d0a7b3", "ana's", "poems", "ana", "400,000", "40", "%"] in table
+    assert ["unattributed", "100,000", "10", "%"] in table
+
+
+def test_contributions_of_one_owner_share_a_colour_and_have_letters_of_their_own() -> None:
+    found = (span(0, 3, HEX), span(4, 7, "b" * 64), span(8, 13, "c" * 64))
+    keys = spans.legend(attributed(found, {HEX: 5, "b" * 64: 4, "c" * 64: 3}))
+    assert [key.letter for key in keys.values()] == ["A", "B", "C"]
+    assert [key.owner_number for key in keys.values()] == [0, 1, 0]
+
+
+def test_what_derivation_passes_on_stands_in_the_legend_without_a_span() -> None:
+    keys = spans.legend(attributed((span(0, 3, HEX),), {"b" * 64: 900_000}))
+    assert [(key.contribution_id, key.ppm) for key in keys.values()] == [
+        ("b" * 64, 900_000),
+        (HEX, 0),
     ]
+
+
+def test_contributions_past_the_last_letter_share_one() -> None:
+    names = [f"{number:064x}" for number in range(len(spans.LETTERS) + 2)]
+    found = tuple(span(0, 1, name) for name in names)
+    letters = [key.letter for key in spans.legend(attributed(found, {})).values()]
+    assert letters == [*spans.LETTERS, spans.OTHERS, spans.OTHERS]
 
 
 class Clock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -11,6 +12,7 @@ from openledger_node.cli import text
 from openledger_node.cli.app import App, pass_app
 from openledger_node.cli.inputs import read_batch, read_output
 from openledger_node.cli.lazy import OlnCommand
+from openledger_node.cli.options import FILE
 from openledger_node.cli.spans import show_spans
 from openledger_node.cli.values import amount_or_zero
 from openledger_node.ledger.errors import UsageError
@@ -32,10 +34,16 @@ _RETRIEVED = click.option(
 @click.argument("file")
 @click.option("--model", metavar="ID", help="Attribute within what this model was trained on.")
 @_RETRIEVED
-@click.option("--explain", is_flag=True, help="Show the text line by line with its owners.")
+@click.option("--explain", is_flag=True, help="Show the text part by part with its owners.")
+@click.option("--html", type=FILE, metavar="FILE", help="Write the same as a page, to a new FILE.")
 @pass_app
 def attribute(
-    app: App, file: str, model: str | None, retrieved: tuple[str, ...], explain: bool
+    app: App,
+    file: str,
+    model: str | None,
+    retrieved: tuple[str, ...],
+    explain: bool,
+    html: Path | None,
 ) -> None:
     """Show which data the text in FILE (or `-`) draws from. Records nothing.
 
@@ -45,11 +53,17 @@ def attribute(
     \b
     Examples:
       oln attribute answer.txt --model 11aa22bb33cc --explain
+      oln attribute answer.txt --html answer.html
       cat answer.txt | oln attribute - --retrieved 5f2c81d0a7b3
     """
     output = read_output(file)
     with app.home() as home:
         result = home.attribute(output, model=model, retrieved=retrieved, progress=app.progress)
+    if html is not None:
+        from openledger_node.cli.page import attribution_page
+        from openledger_node.node.reports import write_new
+
+        write_new(html, attribution_page(result, output).encode())
     app.emit(result, lambda found: _show_attributed(found, output if explain else None))
 
 
