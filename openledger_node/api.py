@@ -268,6 +268,13 @@ class Home(Answering, Peering):
 
         return data.data_share(self.core, id, share)
 
+    def data_derive(
+        self, id: str, *, dry_run: bool = False, progress: Progress = no_progress
+    ) -> r.Derived:
+        from openledger_node.node import derivations
+
+        return derivations.data_derive(self.core, id, dry_run=dry_run, progress=progress)
+
     def data_commons(self, id: str) -> r.Recorded:
         from openledger_node.node import data
 

@@ -6,13 +6,13 @@
     ["payload", commit, size]  then  ["part", bytes]*                  for each payload
     ["end", ...]                                                       as in frames.py
 
-The payloads are those shared with all, and the evidence and outputs of receipts named for it.
-Handing over a file is deliberate, so its payloads need not be final yet. Import verifies as if a
-stranger had sent it: each log by its own leaves and head, each payload by its commitment, which an
-event of the payload's own account must name; what does not verify is refused by name and the rest
-is kept. Erasures that come along are honoured, and what was erased here stays so. A bundle that
-holds more of the own log than this home, or another history of it, shows that the home went back in
-time or was copied: it goes on in a new log.
+The payloads are those shared with all, the maps of derivations, and the evidence and outputs of
+receipts named for it. Handing over a file is deliberate, so its payloads need not be final yet.
+Import verifies as if a stranger had sent it: each log by its own leaves and head, each payload by
+its commitment, which an event of the payload's own account must name; what does not verify is
+refused by name and the rest is kept. Erasures that come along are honoured, and what was erased
+here stays so. A bundle that holds more of the own log than this home, or another history of it,
+shows that the home went back in time or was copied: it goes on in a new log.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ CHUNK_LEAVES: Final = 256
 MAX_LOGS: Final = 1_000_000
 MAX_REFUSALS_LISTED: Final = 1_000
 
-_KINDS_WITH_PAYLOADS: Final = ("data.contribute", "use.receipt")
+_KINDS_WITH_PAYLOADS: Final = ("data.contribute", "data.derivation", "use.receipt")
 _ERASURE: Final = b"data.erase"
 _KIND_WINDOW_BYTES: Final = 32
 
@@ -122,18 +122,21 @@ def _write_payload(out: FrameWriter, commit: bytes, data: bytes) -> None:
 
 
 def _shared_payloads(core: NodeCore, snapshot: Snapshot) -> list[bytes]:
-    """Commitments of the payloads held here of contributions shared with all, final or pending."""
+    """Commitments of payloads held here: of contributions shared with all, final or pending, and
+    of derivations, whose maps hold no text.
+    """
     state = pending_view(core, snapshot).state
     shared = {
         contribution.contribution_id
         for contribution in views.contributions(state)
         if contribution.share == "all" and not contribution.erased
     }
+    shared |= {view.derivation_id for view in views.derivations(state)}
     if not shared:
         return []
     held = {
         commit
-        for found in events_of(snapshot, "data.contribute")
+        for found in events_of(snapshot, "data.contribute", "data.derivation")
         if found.event_id in shared
         and (commit := found.event.payload_commit) is not None
         and snapshot.payload_account(commit) == found.log.genesis.account_id

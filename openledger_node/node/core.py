@@ -42,6 +42,9 @@ MAX_SCOPES_KEPT: Final = 8
 A corpus of 100 MB takes about 2 GB as tokens; most are far smaller.
 """
 
+MAX_MAPS_KEPT: Final = 256
+"""Derivation maps kept between uses; each is read and checked once."""
+
 HOME_VARIABLE: Final = "OLN_HOME"
 
 
@@ -77,6 +80,7 @@ class NodeCore:
         self._keys: dict[str, SigningKey] = {}
         self._writer: LogWriter | None = None
         self.scopes: Recent[Any] = Recent(MAX_SCOPES_KEPT)
+        self.maps: Recent[Any] = Recent(MAX_MAPS_KEPT)
         self.commons: Recent[tuple[bytes, ...]] = Recent(1)
         self.use_lock = threading.Lock()
         self.reservations = Reservations()

@@ -26,7 +26,7 @@ from openledger_node.ledger.payload import PayloadDocument, decode_payload, enco
 from openledger_node.node import results
 from openledger_node.node.claims import backing, own_payload
 from openledger_node.node.core import NodeCore, Progress, no_progress
-from openledger_node.node.corpus import SourceDocument, find_files, read_documents
+from openledger_node.node.corpus import FoundFile, SourceDocument, find_files, read_documents
 from openledger_node.node.finality import judged_append
 from openledger_node.node.lookup import find_account, find_id
 from openledger_node.node.reading import Located, body_of, must_find, outcome
@@ -69,25 +69,7 @@ def data_add(
             (find_id(snapshot, text, "data.contribute"), bp) for text, bp in derived_from
         )
         shares = tuple((find_account(snapshot, text), part) for text, part in creators)
-
-        def registered(digest: bytes) -> str | None:
-            found = snapshot.fact(DOCUMENT_FACT, digest)
-            return found.hex() if found else None
-
-        sources = []
-        total = sum(item.size_bytes for item in files)
-        done = 0
-        for source in read_documents(files, skipped, registered):
-            sources.append(source)
-            done += len(source.data)
-            progress(done, total, "bytes read")
-    if not sources:
-        reasons = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
-        raise UsageError(
-            "nothing to register" + (f" ({reasons})" if reasons else ""),
-            hint="name files or folders with documents in them",
-            code="nothing_to_register",
-        )
+        sources = _sources(snapshot, files, skipped, progress)
     documents, media_type = _documents(sources, progress)
     payload = encode_payload(core.account_id, CANON_VERSION, documents)
     decoded = decode_payload(payload)
@@ -103,9 +85,14 @@ def data_add(
         shares,
         floors,
     )
-    contribution_id = None
+    from openledger_node.node.derivations import declare, derived_in  # loads numpy
+
+    entries, derived = derived_in(core, documents, progress)
+    contribution_id = derivation_id = None
     if not dry_run:
         contribution_id = _record(core, body, decoded.commit, payload, sources, policy)
+        if entries:
+            derivation_id = declare(core, bytes.fromhex(contribution_id), entries).event_id
     return results.Added(
         contribution_id=contribution_id,
         title=title,
@@ -113,11 +100,41 @@ def data_add(
         tokens=body.tokens,
         size_bytes=body.size_bytes,
         skipped=tuple(skipped),
-        derived=(),
+        derived=derived,
+        derivation_id=derivation_id,
         share=_policy_word(policy),
         dry_run=dry_run,
         payload_commit=decoded.commit.hex(),
     )
+
+
+def _sources(
+    snapshot: Snapshot,
+    files: Sequence[FoundFile],
+    skipped: list[results.Skipped],
+    progress: Progress,
+) -> list[SourceDocument]:
+    """What there is to register. UsageError when it is nothing."""
+
+    def registered(digest: bytes) -> str | None:
+        found = snapshot.fact(DOCUMENT_FACT, digest)
+        return found.hex() if found else None
+
+    sources = []
+    total = sum(item.size_bytes for item in files)
+    done = 0
+    for source in read_documents(files, skipped, registered):
+        sources.append(source)
+        done += len(source.data)
+        progress(done, total, "bytes read")
+    if not sources:
+        reasons = "; ".join(f"{item.path}: {item.reason}" for item in skipped[:3])
+        raise UsageError(
+            "nothing to register" + (f" ({reasons})" if reasons else ""),
+            hint="name files or folders with documents in them",
+            code="nothing_to_register",
+        )
+    return sources
 
 
 def _documents(

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 from openledger_node.attribution.evidence import decode_evidence
+from openledger_node.attribution.reference import Span
+from openledger_node.attribution.weights import UNATTRIBUTED_KEY
 from openledger_node.credit import views
 from openledger_node.credit.explain import (
     MICRO,
@@ -24,6 +26,8 @@ from openledger_node.ledger.errors import BadInput, Refused, StoreDamaged
 from openledger_node.ledger.names import account_short
 from openledger_node.node.claims import own_payload
 from openledger_node.node.core import NodeCore
+from openledger_node.node.derivation_maps import derivations_of, maps_in_force
+from openledger_node.node.derivations import derived_from
 from openledger_node.node.finality import make_final
 from openledger_node.node.lookup import find_id, known_account, must_be_final
 from openledger_node.node.reading import Located, body_of, find_event, must_find, outcome
@@ -34,6 +38,13 @@ from openledger_node.store.snapshot import Snapshot
 
 MAX_EPOCHS_SEARCHED: Final = 10_000
 MAX_SPANS_SHOWN: Final = 32
+
+_STANDING: Final = {
+    "pending": "waiting for its contributor or the witnesses",
+    "counts": "in force",
+    "upheld": "upheld by the witnesses",
+}
+"""What the status of a derivation means."""
 
 
 def explain(core: NodeCore, text: str, epoch: int | None = None) -> Explanation:
@@ -127,7 +138,11 @@ def _explain_receipt(snapshot: Snapshot, receipt_id: bytes) -> Explanation:
         raise Refused("the receipt is not final yet", hint="close an epoch first")
     tree = _named(snapshot, node)
     found = find_event(snapshot, receipt_id)
-    extra = (*_spans(snapshot, found), *_licences(snapshot, found)) if found else ()
+    extra = (
+        (*_spans(snapshot, found), *_moved(snapshot, found), *_licences(snapshot, found))
+        if found
+        else ()
+    )
     return Explanation(
         receipt_id.hex(),
         "receipt",
@@ -163,6 +178,48 @@ def _spans(snapshot: Snapshot, found: Located) -> list[Explained]:
     return shown
 
 
+def _moved(snapshot: Snapshot, found: Located) -> list[Explained]:
+    """R3: tokens found in derived texts, and whose they are."""
+    body = body_of(found)
+    data = own_payload(snapshot, found.log.genesis.account_id, found.event.payload_commit)
+    try:
+        branches = decode_evidence(data) if data is not None else ()
+    except BadInput:
+        return []  # said among the spans
+    spans = [(item.contribution_id, span) for item in branches for span in item.spans]
+    epoch = min(body.snapshot_epoch, snapshot.last_epoch())
+    maps = maps_in_force(snapshot, {named for named, _ in spans}, epoch=epoch)
+    moved: dict[tuple[bytes, bytes], int] = {}
+    for named, span in spans:
+        drawn = Span(span.start, span.length, 0, named, span.document, span.token)
+        for owner, tokens in maps.redirect(drawn):
+            if owner != named:
+                moved[named, owner] = moved.get((named, owner), 0) + tokens
+    lines = []
+    for (named, owner), tokens in sorted(moved.items()):
+        whose = (
+            _subject(snapshot, owner) if owner != UNATTRIBUTED_KEY else "nobody: it was withdrawn"
+        )
+        title = f"{tokens:,} tokens found in {_subject(snapshot, named)} belong to {whose}"
+        lines.append(Explained(title, "R3", None, ()))
+    return [Explained("tokens in derived texts", "R3", None, tuple(lines))] if lines else []
+
+
+def _derivations(snapshot: Snapshot, contribution_id: bytes) -> list[Explained]:
+    """What was declared or claimed that a contribution derives from."""
+    lines = []
+    for view, body in derivations_of(snapshot, contribution_id):
+        found = must_find(snapshot, contribution_id)
+        for source in derived_from(snapshot, body.sources, body_of(found).tokens):
+            by = _subject(snapshot, view.account)
+            title = (
+                f"{source.ppm / 10_000:.1f} % derives from {source.title} "
+                f"{source.contribution_id[:12]}: declared by {by}, {_STANDING[view.status]}"
+            )
+            lines.append(Explained(title, "R3", None, ()))
+    return lines
+
+
 def _licences(snapshot: Snapshot, found: Located) -> list[Explained]:
     model = getattr(body_of(found), "model", None)
     if model is None:
@@ -183,6 +240,7 @@ def _explain_other(snapshot: Snapshot, found: Located) -> Explained:
         children.append(
             Explained(f"licences over its lineage: {', '.join(licences)}", "C9", None, ())
         )
+        children += _derivations(snapshot, found.event_id)
     title = f"{found.event.kind}: {result.status}{when} ({place})"
     return Explained(title, None, None, tuple(children))
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +45,33 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class DerivedFrom:
+    """A part of a contribution that derives from an earlier one of another account."""
+
+    contribution_id: str
+    account_id: str
+    title: str
+    tokens: int
+    ppm: int
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What a contribution derives from, as far as its node can see.
+
+    `state`: declared (own), claimed (of another account's), declared before, found (a dry run), or
+    nothing found.
+    """
+
+    contribution_id: str
+    derivation_id: str | None
+    state: str
+    tokens: int
+    derived_tokens: int
+    sources: tuple[DerivedFrom, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Added:
     contribution_id: str | None
     title: str
@@ -54,7 +79,8 @@ class Added:
     tokens: int
     size_bytes: int
     skipped: tuple[Skipped, ...]
-    derived: tuple[Mapping[str, Any], ...]
+    derived: tuple[DerivedFrom, ...]
+    derivation_id: str | None
     share: str
     dry_run: bool
     payload_commit: str

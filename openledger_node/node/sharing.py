@@ -1,7 +1,8 @@
 """Which payloads go over the network: whom this node serves, and what it looks for.
 
 A contribution's documents are served by its share policy as the *final* state has it, and not
-before its epoch is final: nobody can register a copy first. A receipt's evidence is served to its
+before its epoch is final: nobody can register a copy first. A derivation's map, which holds no
+text, is served to everybody once it is final. A receipt's evidence is served to its
 payer and to the seats. What an event of another account names is never served for it (claims.py).
 The wish list follows the same rules from the other side.
 """
@@ -26,7 +27,7 @@ STRANGER: Final = b""
 """In place of the account of a peer whose device is not enrolled in it."""
 MAX_SOUGHT: Final = 10_000
 """Payloads looked for at a time; the rest follow when these have come."""
-_CONTRIBUTE: Final = b"data.contribute"
+_WITH_PAYLOADS: Final = (b"data.contribute", b"data.derivation")
 _KIND_WINDOW_BYTES: Final = 40
 _READ_LEAVES: Final = 4_096
 
@@ -71,6 +72,8 @@ def _may_be_served(snapshot: Snapshot, account: bytes, event_id: bytes) -> bool:
     if receipt is not None:
         seats = {seat for seat, _ in views.rules(state).seats}
         return account == receipt.payer or account in seats
+    if views.derivation(state, event_id) is not None:
+        return True
     return may_have(views.contribution(state, event_id), account)
 
 
@@ -84,7 +87,7 @@ class _Candidate:
 class WishList:
     """The payloads that this home may have and does not hold.
 
-    Every leaf is looked at once: what contributions there are is remembered while the daemon runs.
+    Every leaf is looked at once: what payloads there may be is remembered while the daemon runs.
     """
 
     def __init__(self, core: NodeCore) -> None:
@@ -110,7 +113,7 @@ class WishList:
         for first in range(start, size, _READ_LEAVES):
             leaves = snapshot.leaves(log.log_id, first, min(first + _READ_LEAVES, size))
             for seq, leaf in enumerate(leaves, first):
-                if _CONTRIBUTE in leaf[:_KIND_WINDOW_BYTES]:
+                if any(kind in leaf[:_KIND_WINDOW_BYTES] for kind in _WITH_PAYLOADS):
                     self._note(log, seq, leaf)
 
     def _note(self, log: LogInfo, seq: int, leaf: bytes) -> None:
@@ -123,6 +126,11 @@ class WishList:
             log.genesis.account_id, event.payload_commit, event.payload_len
         )
 
+    def _may_have(self, snapshot: Snapshot, event_id: bytes) -> bool:
+        if views.derivation(snapshot.state, event_id) is not None:
+            return True
+        return may_have(views.contribution(snapshot.state, event_id), self._core.account_id)
+
     def _wanted(self, snapshot: Snapshot) -> Iterator[Sought]:
         """Of the candidates, those that the final state lets this account have."""
         found = 0
@@ -130,7 +138,7 @@ class WishList:
             commit = candidate.commit
             if snapshot.has_payload(commit) or snapshot.is_erased(commit):
                 del self._candidates[event_id]
-            elif may_have(views.contribution(snapshot.state, event_id), self._core.account_id):
+            elif self._may_have(snapshot, event_id):
                 found += 1
                 yield Sought(event_id, candidate.account, commit, candidate.size_bytes)
                 if found == MAX_SOUGHT:

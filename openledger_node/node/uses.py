@@ -30,6 +30,7 @@ from openledger_node.ledger.errors import BadInput, Refused, UsageError
 from openledger_node.ledger.events import event_id, parse_event
 from openledger_node.ledger.genesis import MAX_AMOUNT_MICRO
 from openledger_node.ledger.kinds import MAX_USES, UseReceipt, parse_body
+from openledger_node.ledger.names import account_short
 from openledger_node.ledger.payload import (
     PayloadDocument,
     decode_payload,
@@ -37,9 +38,10 @@ from openledger_node.ledger.payload import (
     payload_commitment,
 )
 from openledger_node.node.core import NodeCore, Progress, no_progress
+from openledger_node.node.derivation_maps import maps_in_force
 from openledger_node.node.finality import make_final
 from openledger_node.node.lookup import find_id
-from openledger_node.node.registry import bodies
+from openledger_node.node.reading import body_of, find_event
 from openledger_node.node.results import Attributed, Span, Used
 from openledger_node.node.retrieval import Retrieved, find_retrieved, in_documents, prompt_scope
 from openledger_node.node.scopes import Gathered, Placed, everything_held, model_scope
@@ -155,7 +157,8 @@ def attribute(
         else:
             gathered = everything_held(core, snapshot, progress)
         found = attribute_one(output, text, gathered)
-        weights = _weights([found], gathered)
+        weights = _weights(core, snapshot, [found], gathered)
+        titles, owners = _named(snapshot, found, weights)
         return Attributed(
             ppm={key.hex(): ppm for key, ppm in weights.contributions},
             unattributed_ppm=weights.unattributed_ppm,
@@ -164,20 +167,26 @@ def attribute(
             method="retrieved" if passages else "spans",
             model_id=model_id.hex() if model_id else None,
             snapshot_epoch=snapshot.last_epoch(),
-            names=_titles(snapshot, weights),
+            names=titles,
+            owners=owners,
             missing=tuple(item.hex() for item in gathered.missing),
         )
 
 
-def _titles(snapshot: Snapshot, weights: Weights) -> dict[str, str]:
-    wanted = {key for key, _ in weights.contributions}
-    if not wanted:
-        return {}
-    return {
-        found.event_id.hex(): body.title
-        for found, body in bodies(snapshot, "data.contribute")
-        if found.event_id in wanted
-    }
+def _named(
+    snapshot: Snapshot, found: AttributedOutput, weights: Weights
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Titles and the names of accounts, by contribution."""
+    titles, owners = {}, {}
+    petnames = snapshot.petnames()
+    spans = found.attribution.spans
+    for key in {key for key, _ in weights.contributions} | {s.contribution_id for s in spans}:
+        located = find_event(snapshot, key)
+        if located is not None:
+            account = located.log.genesis.account_id
+            titles[key.hex()] = body_of(located).title
+            owners[key.hex()] = petnames.get(account, account_short(account))
+    return titles, owners
 
 
 def _shown_spans(found: AttributedOutput) -> list[Span]:
@@ -201,9 +210,15 @@ def _shown_spans(found: AttributedOutput) -> list[Span]:
     return shown
 
 
-def _weights(outputs: Sequence[AttributedOutput], gathered: Gathered) -> Weights:
-    counts, unattributed = count_tokens([item.attribution for item in outputs])
-    return weigh(counts, unattributed, gathered.orders)
+def _weights(
+    core: NodeCore, snapshot: Snapshot, outputs: Sequence[AttributedOutput], gathered: Gathered
+) -> Weights:
+    """R3 over the maps held here, and R4."""
+    found = [item.attribution for item in outputs]
+    drawn_on = {span.contribution_id for item in found for span in item.spans}
+    maps = maps_in_force(snapshot, drawn_on, cache=core.maps)
+    counts, unattributed = count_tokens(found, maps.redirect)
+    return weigh(counts, unattributed, gathered.orders | maps.orders)
 
 
 def resolve(snapshot: Snapshot, request: UseRequest) -> Resolved:
@@ -339,7 +354,7 @@ def receipt_draft(
     """The receipt of one or many outputs, with its two payloads."""
     if not 0 < len(outputs) <= MAX_USES:
         raise UsageError(f"a receipt has 1 to {MAX_USES:,} uses")
-    weights = _weights(outputs, gathered)
+    weights = _weights(core, snapshot, outputs, gathered)
     documents = tuple(_document(item) for item in outputs)
     output_payload = encode_payload(core.account_id, CANON_VERSION, documents)
     output_root = payload_commitment(output_payload)

@@ -16,10 +16,17 @@ from openledger_node.cli.options import FILE, creators_text, say_recorded
 from openledger_node.cli.values import creator, floor, parse_share_policy
 
 if TYPE_CHECKING:
-    from openledger_node.node.results import Added, Contribution, Contributions
+    from openledger_node.node.results import (
+        Added,
+        Contribution,
+        Contributions,
+        Derived,
+        DerivedFrom,
+    )
 
 Policy = Literal["none", "all"] | Sequence[str]
 MAX_SKIPPED_SHOWN: Final = 20
+MAX_SOURCES_SHOWN: Final = 12
 
 
 @click.group(cls=LazyGroup)
@@ -111,17 +118,24 @@ def _show_added(result: Added) -> None:
         text.say(f"registered {text.one_line(result.title)}: {measured}")
         text.say(f"contribution {result.contribution_id}")
         text.say(f"shared with {result.share}")
-    for source in result.derived:
-        said = [f"{key} {_shortened(value)}" for key, value in source.items()]
-        text.say(f"derived: {', '.join(said)}")
+    _show_sources(result.derived)
+    if result.derivation_id:
+        text.say(f"declared in {result.derivation_id}")
     for skipped in result.skipped[:MAX_SKIPPED_SHOWN]:
         text.say(f"skipped {skipped.path}: {skipped.reason}")
     if len(result.skipped) > MAX_SKIPPED_SHOWN:
         text.say(f"and {len(result.skipped) - MAX_SKIPPED_SHOWN:,} more; --json lists all")
 
 
-def _shortened(value: object) -> str:
-    return text.short(value) if isinstance(value, str) else str(value)
+def _show_sources(sources: Sequence[DerivedFrom]) -> None:
+    for source in sources[:MAX_SOURCES_SHOWN]:
+        text.say(
+            f"{text.percent(source.ppm)} of this contribution derives from "
+            f"{text.one_line(source.title) or 'a contribution not held here'}, "
+            f"{text.short(source.contribution_id)} of account {text.short(source.account_id)}"
+        )
+    if len(sources) > MAX_SOURCES_SHOWN:
+        text.say(f"and from {len(sources) - MAX_SOURCES_SHOWN:,} more; --json lists all")
 
 
 @data.command("list")
@@ -229,6 +243,43 @@ def data_share(app: App, contribution: str, share: str | list[str]) -> None:
     with app.home() as home:
         result = home.data_share(contribution, cast(Policy, share))
     app.emit(result, say_recorded)
+
+
+@data.command("derive")
+@click.argument("contribution", metavar="ID")
+@click.option("--dry-run", is_flag=True, help="Say what is found; record nothing.")
+@pass_app
+def data_derive(app: App, contribution: str, dry_run: bool) -> None:
+    """Look for what a contribution derives from among all text held here, and declare it.
+
+    `data add` does so by itself; this looks again, when more is held here, and at others'
+    contributions. Uses of what derives from earlier work pay that work. A claim on another
+    account's contribution counts when that one accepts it or the witnesses uphold it.
+
+    \b
+    Examples:
+      oln data derive 5f2c81d0a7b3
+      oln data derive 5f2c81d0a7b3 --dry-run
+    """
+    with app.home() as home:
+        result = home.data_derive(contribution, dry_run=dry_run, progress=app.progress)
+    app.emit(result, _show_derived)
+
+
+_DERIVED: Final = {
+    "declared": "declared in {}; it counts from the next epoch on",
+    "claimed": "claimed in {}; it counts once its contributor accepts it, or the witnesses do",
+    "declared before": "declared before in {}; nothing was recorded",
+    "found": "nothing was recorded",
+}
+
+
+def _show_derived(result: Derived) -> None:
+    if not result.sources:
+        text.say("it derives from nothing that is held here; nothing was recorded")
+        return
+    _show_sources(result.sources)
+    text.say(_DERIVED[result.state].format(result.derivation_id))
 
 
 _REASON = click.option("--reason", default="", metavar="TEXT", help="Why; all will see it.")

@@ -1,0 +1,148 @@
+"""The derivation maps that count for a snapshot epoch, as far as this home holds them (R3).
+
+A map counts when its own contribution's account declared it, when that account accepted it, or when
+the witnesses upheld it. It is read from the payload of its `data.derivation`, and is no map when it
+is not what the event commits to (T11). One that is not held here moves nothing: it is listed as
+missing. Maps of what a map names are read too, since tokens are followed from map to map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from openledger_node.attribution.derivation_map import MapEntry, decode_map_payload
+from openledger_node.attribution.redirect import HeldMap, Redirect
+from openledger_node.attribution.scope import LedgerOrder
+from openledger_node.credit import views
+from openledger_node.ledger.errors import BadInput
+from openledger_node.ledger.kinds import DataDerivation
+from openledger_node.node.caches import Recent
+from openledger_node.node.claims import own_payload
+from openledger_node.node.reading import body_of, find_event
+from openledger_node.store.snapshot import Snapshot
+
+COUNTING: Final = ("counts", "upheld")
+
+MapCache = Recent[tuple[MapEntry, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class MapsInForce:
+    """`redirect` follows them; `orders` has every contribution that it can lead to.
+
+    `missing`: derivations that count and whose maps are not held here.
+    """
+
+    redirect: Redirect
+    orders: dict[bytes, LedgerOrder]
+    missing: tuple[bytes, ...]
+
+
+def maps_in_force(
+    snapshot: Snapshot,
+    subjects: Iterable[bytes],
+    *,
+    epoch: int | None = None,
+    cache: MapCache | None = None,
+) -> MapsInForce:
+    """The maps of some contributions, and of what these lead to, as of the end of an epoch.
+
+    The epoch is the last one unless another is named. Whether a map that somebody else declared was
+    accepted or upheld is taken as it is now.
+    """
+    number = snapshot.last_epoch() if epoch is None else epoch
+    declared = _declared(snapshot, number)
+    waiting = [subject for subject in subjects if subject in declared]
+    seen = set(waiting)
+    maps: list[HeldMap] = []
+    missing: list[bytes] = []
+    named: set[bytes] = set(waiting)
+    while waiting:
+        subject = waiting.pop()
+        for view in declared[subject]:
+            entries = _entries(snapshot, view, cache)
+            if entries is None:
+                missing.append(view.derivation_id)
+                continue
+            maps.append(HeldMap(subject, entries, view.status == "upheld"))
+            for source in {entry.contribution for entry in entries}:
+                named.add(source)
+                if source in declared and source not in seen:
+                    seen.add(source)
+                    waiting.append(source)
+    orders, gone = _orders(snapshot, named, number)
+    return MapsInForce(Redirect(maps, orders, gone), orders, tuple(sorted(missing)))
+
+
+def derivations_of(
+    snapshot: Snapshot, contribution_id: bytes
+) -> Iterator[tuple[views.DerivationView, DataDerivation]]:
+    """What was declared of a contribution in final epochs, counting or not."""
+    for view in _ordered(snapshot):
+        if view.contribution == contribution_id:
+            body = _body(snapshot, view.derivation_id)
+            if body is not None:
+                yield view, body
+
+
+def _ordered(snapshot: Snapshot) -> list[views.DerivationView]:
+    found = views.derivations(snapshot.state)
+    return sorted(found, key=lambda view: (view.epoch, view.derivation_id))
+
+
+def _declared(snapshot: Snapshot, epoch: int) -> dict[bytes, list[views.DerivationView]]:
+    """The derivations that count, by contribution, in the order of (epoch, id)."""
+    declared: dict[bytes, list[views.DerivationView]] = {}
+    for view in _ordered(snapshot):
+        if view.status in COUNTING and view.epoch <= epoch:
+            declared.setdefault(view.contribution, []).append(view)
+    return declared
+
+
+def _body(snapshot: Snapshot, derivation_id: bytes) -> DataDerivation | None:
+    found = find_event(snapshot, derivation_id)
+    body = body_of(found) if found is not None else None
+    return body if isinstance(body, DataDerivation) else None
+
+
+def _entries(
+    snapshot: Snapshot, view: views.DerivationView, cache: MapCache | None
+) -> tuple[MapEntry, ...] | None:
+    """The entries of a map; None when it is not held here or is not what was committed to."""
+    found = find_event(snapshot, view.derivation_id)
+    commit = found.event.payload_commit if found is not None else None
+    if found is None or commit is None or not snapshot.has_payload(commit):
+        return None
+    kept = cache.get(view.derivation_id) if cache is not None else None
+    if kept is not None:
+        return kept
+    data = own_payload(snapshot, found.log.genesis.account_id, commit)
+    body = body_of(found)
+    if data is None or not isinstance(body, DataDerivation):
+        return None
+    try:
+        entries = decode_map_payload(data, body.contribution, body.map_root, body.sources)
+    except BadInput:
+        return None
+    if cache is not None:
+        cache.put(view.derivation_id, entries)
+    return entries
+
+
+def _orders(
+    snapshot: Snapshot, named: Iterable[bytes], epoch: int
+) -> tuple[dict[bytes, LedgerOrder], frozenset[bytes]]:
+    """The ledger orders of contributions final by an epoch, and which of them had left by then."""
+    orders: dict[bytes, LedgerOrder] = {}
+    gone = set()
+    for contribution_id in named:
+        view = views.contribution(snapshot.state, contribution_id)
+        if view is None or view.epoch > epoch:
+            continue
+        orders[contribution_id] = (view.epoch, b"", view.serial)
+        left = view.withdrawn_epoch
+        if view.erased or (left is not None and left <= epoch):
+            gone.add(contribution_id)
+    return orders, frozenset(gone)

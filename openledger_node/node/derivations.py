@@ -1,0 +1,218 @@
+"""Finding what a contribution derives from among the texts held here, and declaring it (R3).
+
+`data add` looks before it registers, and declares what it finds in a `data.derivation` of the same
+account, which counts at once. `data derive` looks again later, when this home holds more, and for
+anybody's contribution: for another account's the claim counts when that one accepts it or the
+witnesses uphold it. Of what is held only final contributions of earlier epochs can be sources.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from openledger_node.attribution.derivation import Subject, derive
+from openledger_node.attribution.derivation_map import (
+    MapEntry,
+    encode_map_payload,
+    map_root,
+    tokens_by_source,
+)
+from openledger_node.attribution.leaves import registered_text
+from openledger_node.attribution.redirect import resolve
+from openledger_node.attribution.scope import ScopeDocument
+from openledger_node.credit import views
+from openledger_node.ledger.errors import BadInput, Refused
+from openledger_node.ledger.kinds import PPM, DataContribute, DataDerivation
+from openledger_node.ledger.payload import PayloadDocument, payload_commitment
+from openledger_node.node.core import NodeCore, Progress, no_progress
+from openledger_node.node.derivation_maps import COUNTING, derivations_of, maps_in_force
+from openledger_node.node.finality import judged_append
+from openledger_node.node.lookup import find_id
+from openledger_node.node.reading import body_of, events_of, find_event, must_find
+from openledger_node.node.results import Derived, DerivedFrom, Recorded
+from openledger_node.node.retrieval import held_texts
+from openledger_node.store.snapshot import Snapshot
+
+SALT_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The contribution looked at: its account, epoch, and tokens by document.
+
+    `contribution_id` is None before it is registered. A document that is not text has no tokens.
+    """
+
+    contribution_id: bytes | None
+    owner: bytes
+    epoch: int
+    texts: Sequence[Sequence[bytes]]
+
+    @property
+    def tokens(self) -> int:
+        return sum(map(len, self.texts))
+
+
+def find_derived(
+    snapshot: Snapshot, work: Work, progress: Progress = no_progress
+) -> tuple[MapEntry, ...]:
+    """The map of a contribution over all texts held here.
+
+    Texts of its own account only take anchors away, so they are read only when there are any.
+    """
+    others, own = _earlier(snapshot, work)
+    subject = Subject(work.owner, work.epoch, work.texts)
+    entries = derive(subject, _documents(snapshot, others, progress)) if others else ()
+    if entries and own:
+        both = sorted([*others, *own], key=lambda view: (view.epoch, view.serial))
+        entries = derive(subject, _documents(snapshot, both, progress))
+    if not entries:
+        return ()
+    maps = maps_in_force(snapshot, tokens_by_source(entries), epoch=work.epoch - 1)
+    return resolve(entries, maps.redirect, maps.orders)
+
+
+def _earlier(
+    snapshot: Snapshot, work: Work
+) -> tuple[list[views.ContributionView], list[views.ContributionView]]:
+    """The contributions of earlier epochs: others' that may be sources, and the owner's."""
+    others, own = [], []
+    for view in views.contributions(snapshot.state):
+        if view.epoch >= work.epoch or view.erased or view.contribution_id == work.contribution_id:
+            continue
+        if view.account == work.owner:
+            own.append(view)
+        elif view.withdrawn_epoch is None and not view.commons:
+            others.append(view)
+    others.sort(key=lambda view: (view.epoch, view.serial))
+    return others, own
+
+
+def _documents(
+    snapshot: Snapshot, chosen: Sequence[views.ContributionView], progress: Progress
+) -> Iterator[ScopeDocument]:
+    """The texts held of contributions, one contribution in memory at a time."""
+    for done, view in enumerate(chosen, 1):
+        held = held_texts(snapshot, view.contribution_id)
+        order = (view.epoch, b"", view.serial)
+        for index, tokens in held.texts if held is not None else ():
+            yield ScopeDocument(view.contribution_id, order, index, view.account, tokens)
+        progress(done, len(chosen), "contributions compared")
+
+
+def derived_in(
+    core: NodeCore, documents: Sequence[PayloadDocument], progress: Progress
+) -> tuple[tuple[MapEntry, ...], tuple[DerivedFrom, ...]]:
+    """What documents that this account is about to register derive from, and that for people."""
+    with core.store.read() as snapshot:
+        work = Work(None, core.account_id, snapshot.last_epoch() + 1, ())
+        if not _earlier(snapshot, work)[0]:
+            return (), ()
+        texts = [registered_text(item.slices, item.tokens) for item in documents]
+        work = replace(work, texts=[text.tokens() if text else () for text in texts])
+        entries = find_derived(snapshot, work, progress)
+        sources = tuple(tokens_by_source(entries).items())
+        return entries, derived_from(snapshot, sources, work.tokens)
+
+
+def declare(core: NodeCore, contribution_id: bytes, entries: Sequence[MapEntry]) -> Recorded:
+    """Records what a contribution derives from; the map is the payload."""
+    body = DataDerivation(
+        contribution_id,
+        map_root(contribution_id, entries),
+        tuple(tokens_by_source(entries).items()),
+    )
+    salt = secrets.token_bytes(SALT_BYTES)
+    payload = encode_map_payload(core.account_id, contribution_id, entries, salt)
+    commit = payload_commitment(payload)
+    return judged_append(core, "data.derivation", body, commit=commit, payload=payload)
+
+
+def derived_from(
+    snapshot: Snapshot, sources: Sequence[tuple[bytes, int]], tokens: int
+) -> tuple[DerivedFrom, ...]:
+    """For people: the sources of a map, most tokens first."""
+    shown = []
+    for source, count in sorted(sources, key=lambda item: (-item[1], item[0])):
+        found = find_event(snapshot, source)
+        body = body_of(found) if found is not None else None
+        shown.append(
+            DerivedFrom(
+                contribution_id=source.hex(),
+                account_id=found.log.genesis.account_id.hex() if found is not None else "",
+                title=body.title if isinstance(body, DataContribute) else "",
+                tokens=count,
+                ppm=min(PPM, count * PPM // tokens) if tokens else 0,
+            )
+        )
+    return tuple(shown)
+
+
+def data_derive(
+    core: NodeCore, text: str, *, dry_run: bool = False, progress: Progress = no_progress
+) -> Derived:
+    """Looks for what a contribution derives from, and declares or claims what is found.
+
+    Nothing is recorded when nothing is found, or when the same map was declared already.
+    """
+    with core.store.read() as snapshot:
+        named = find_id(snapshot, text, "data.contribute")
+        work = _work(snapshot, named)
+        entries = find_derived(snapshot, work, progress)
+        known = _known(core, snapshot, named, entries) if entries else None
+        sources = derived_from(snapshot, tuple(tokens_by_source(entries).items()), work.tokens)
+    own = work.owner == core.account_id
+    state = "nothing found" if not entries else "found" if dry_run else "declared before"
+    if entries and known is None and not dry_run:
+        known = declare(core, named, entries).event_id
+        state = "declared" if own else "claimed"
+    return Derived(
+        contribution_id=named.hex(),
+        derivation_id=known,
+        state=state,
+        tokens=work.tokens,
+        derived_tokens=sum(entry.length for entry in entries),
+        sources=sources,
+    )
+
+
+def _work(snapshot: Snapshot, contribution_id: bytes) -> Work:
+    """A registered contribution. Refused when its text is not held here."""
+    found = must_find(snapshot, contribution_id)
+    view = views.contribution(snapshot.state, contribution_id)
+    held = held_texts(snapshot, contribution_id)
+    if held is None or not held.texts:
+        raise Refused(
+            f"the text of {contribution_id.hex()[:12]} is not held here",
+            hint="what it derives from can be found only where its text is",
+            code="no_payload",
+        )
+    texts: list[Sequence[bytes]] = [()] * (held.texts[-1][0] + 1)
+    for index, tokens in held.texts:
+        texts[index] = tokens
+    epoch = view.epoch if view is not None else snapshot.last_epoch() + 1
+    return Work(contribution_id, found.log.genesis.account_id, epoch, texts)
+
+
+def _known(
+    core: NodeCore, snapshot: Snapshot, contribution_id: bytes, entries: Sequence[MapEntry]
+) -> str | None:
+    """The derivation that has this map: one that counts, or one of this account."""
+    root = map_root(contribution_id, entries)
+    for view, body in derivations_of(snapshot, contribution_id):
+        if body.map_root == root and (view.status in COUNTING or view.account == core.account_id):
+            return view.derivation_id.hex()
+    for found in events_of(snapshot, "data.derivation"):
+        if found.log.genesis.account_id != core.account_id:
+            continue
+        try:
+            body = body_of(found)
+        except BadInput:
+            continue
+        void = views.void_reason(snapshot.state, found.event_id) is not None
+        if not void and (body.contribution, body.map_root) == (contribution_id, root):
+            return found.event_id.hex()
+    return None
