@@ -369,11 +369,11 @@ def answered(sought: list[Sought], served: dict[bytes, bytes]) -> list[tuple[byt
     seeker, link, hub = PayloadSeeker(), Link(1), Hub()
     runner = cast("Any", link)
     seeker.seek(sought)
-    while seeker.ask(runner):
+    while seeker.ask(runner, 0):
         want_id = len(link.asked)
         event, _ = link.asked[-1]
         if event not in served:
-            assert seeker.missing(1, want_id)
+            assert seeker.missing(1, want_id, 0)
             continue
         for frame in plan(want_id, decode_payload(served[event])):
             fields = [getattr(frame, name) for name in frame.__struct_fields__]

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from openledger_node.api import initialise, open_home
 from openledger_node.cli.demo import documents
+from openledger_node.cli.demo.daemons import Daemons
 from openledger_node.cli.demo.documents import Corpus, corpora, passages
+from openledger_node.ledger.errors import Refused
 from tests.system.processes import must, oln
 
 
@@ -60,6 +63,37 @@ def test_the_homes_that_are_kept_agree_and_can_be_explored(kept: tuple[Path, Any
     assert len({(home / "statement.oln").read_bytes() for home in homes}) == 1
     shown = must("--home", homes[0], "statement", folder=folder)
     assert shown["statement_root"] == document["statement_root"]
+
+
+def test_every_home_ran_a_daemon_that_got_what_the_others_wrote_and_ended(
+    kept: tuple[Path, Any],
+) -> None:
+    folder, document = kept
+    logs = [place / "node.log" for place in folder.iterdir() if (place / "ledger").is_dir()]
+    assert len(logs) == document["identical_homes"] >= 6
+    for log in logs:
+        lines = log.read_text()
+        assert "daemon_began" in lines and "link_up" in lines
+        assert "daemon_ended" in lines
+        assert not (log.parent / "daemon.json").exists()
+    told = " ".join(step["what"] for step in document["steps"])
+    assert "byte for byte" in told and "TLS 1.3" in told
+
+
+def test_a_daemon_that_cannot_run_ends_the_story_with_a_reason(tmp_path: Path) -> None:
+    initialise(tmp_path / "ana", name="ana")
+    (tmp_path / "ana" / "node.toml").write_text("[node]\nno_such_setting = 1\n")
+
+    def opened(name: str) -> Any:
+        return open_home(tmp_path / "good")
+
+    initialise(tmp_path / "good", name="good")
+    with Daemons(tmp_path, opened) as daemons:
+        daemons.start("ana")
+        with pytest.raises(Refused) as caught:
+            daemons.address("ana")
+        assert "no_such_setting" in caught.value.message
+    assert len(daemons) == 0
 
 
 def test_the_kept_proof_holds_and_the_kept_forgery_does_not(kept: tuple[Path, Any]) -> None:

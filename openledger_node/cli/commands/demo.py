@@ -28,8 +28,9 @@ def demo(app: App, keep: Path | None) -> None:
     """Play a whole co-operative on this machine, from contribution to proved credit.
 
     The authors of the documentation that is installed here contribute it; a model is registered as
-    trained on it; a reader pays for answers that quote it. Every actor has a home of their own, and
-    bundles go between them. Nothing outside this machine is touched.
+    trained on it; a reader pays for answers that quote it. Every actor has a home of their own and
+    a daemon that runs on it; the daemons link up on loopback. Nothing outside this machine is
+    touched.
 
     \b
     Examples:
@@ -117,5 +118,6 @@ def _show_exploring(played: Played) -> None:
         f"oln --home {folder / 'model-builder'} attribute {folder / 'answers' / 'answer-1.txt'}"
         f" --model {text.short(played.model_id)} --explain",
         f"oln verify {played.proof} --ledger {played.genesis}",
+        f"oln --home {folder / 'reader'} node",
     ):
         text.say(f"  {line}")

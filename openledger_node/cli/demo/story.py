@@ -1,11 +1,14 @@
 """The co-operative's story, told through the Python interface and nothing else.
 
-Every actor has a home of their own in one folder. What one did reaches the others in bundles, files
-that anybody could carry. The co-operative's home has the ledger's one seat: it closes the epochs.
+Every actor has a home of their own in one folder, and a daemon that runs on it. What one does is
+written to their own log beside their daemon and reaches the others over links between the daemons,
+as it would between machines. The co-operative's home has the ledger's one seat: it closes the
+epochs.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from openledger_node.cli.demo.daemons import Daemons
 from openledger_node.cli.demo.documents import Corpus, corpora, passages
 from openledger_node.cli.text import counted, credits_text, short
 from openledger_node.ledger.errors import OlnError, Refused, VerificationFailed
@@ -31,6 +35,10 @@ GRANTED_MICRO: Final = 50_000_000
 FEE_MICRO: Final = 4_000_000
 MIN_CORPORA: Final = 2
 ANSWERS: Final = 6
+SETTINGS: Final = """\
+[node]
+links_per_address = 64  # all members of this co-operative call from one machine
+"""
 OWN_WORDS: Final = (
     "Here is what the manuals on this machine have to say about that.",
     "And to put it next to something else that is worth knowing:",
@@ -79,6 +87,7 @@ class Story:
         self._began = time.monotonic()
         self._accounts: dict[str, str] = {}
         self._contributions: dict[str, str] = {}
+        self._daemons = Daemons(folder, self._home)
         self.played = Played(folder)
 
     def play(self) -> Played:
@@ -89,9 +98,15 @@ class Story:
                 hint="install a Python package that carries its readme, such as rich",
                 code="no_documents",
             )
+        with self._daemons:
+            self._run(found)
+        return self.played
+
+    def _run(self, found: list[Corpus]) -> None:
         self._begin([corpus.name for corpus in found])
         for corpus in found:
             self._contribute(corpus)
+        self._name_members()
         self._register_model()
         grant_id = self._fund()
         self._answer(found, grant_id)
@@ -99,7 +114,6 @@ class Story:
         self._settle()
         self._compare()
         self._prove(self._best_contributor([corpus.name for corpus in found]))
-        return self.played
 
     @contextmanager
     def _home(self, name: str) -> Iterator[Home]:
@@ -114,27 +128,22 @@ class Story:
         self.played.steps.append(step)
         self._say(step)
 
-    def _carry(self, sender: str, receiver: str) -> None:
-        """One bundle from a home to another. A refused part would end the story."""
-        file = (
-            self._folder
-            / "bundles"
-            / f"{len(list((self._folder / 'bundles').iterdir())):03}.bundle"
-        )
-        with self._home(sender) as home:
-            home.bundle_export(file)
-        with self._home(receiver) as home:
-            moved = home.bundle_import(file)
-        if moved.refused:
-            refused = moved.refused[0]
-            raise VerificationFailed(f"{receiver} refused {refused.what}: {refused.reason}")
+    def _arrives(self, event_id: str, *names: str) -> None:
+        """Waits until homes hold an event that another wrote."""
+        for name in names:
+            self._daemons.until(name, lambda home: bool(home.show(event_id)), "an event came")
+
+    def _follows(self, epoch: int, *names: str) -> None:
+        """Waits until homes have folded an epoch, each by itself."""
+        for name in names:
+            self._daemons.until(name, lambda home: home.status().epoch >= epoch, f"epoch {epoch}")
 
     def _close(self) -> int:
         with self._home(COOP) as home:
             return home.epoch_close().epoch
 
     def _begin(self, contributors: list[str]) -> None:
-        for name in ("bundles", "documents", "answers"):
+        for name in ("documents", "answers"):
             (self._folder / name).mkdir()
         genesis = self._folder / "genesis.json"
         begun = self._interface.initialise(
@@ -144,6 +153,8 @@ class Story:
         with self._home(COOP) as home:
             home.ledger_export(genesis)
         self.played.genesis = str(genesis)
+        (self._folder / COOP / "node.toml").write_text(SETTINGS, encoding="utf-8")
+        self._daemons.start(COOP)
         self._did(COOP, f"began ledger {short(begun.ledger_id)}, and gave its genesis file to all")
         members = [*contributors, BUILDER, OPERATOR, READER]
         for name in members:
@@ -151,12 +162,28 @@ class Story:
                 self._folder / name, name=name, genesis_file=genesis
             )
             self._accounts[name] = joined.account_id
-        for name in (BUILDER, OPERATOR, READER):
-            self._carry(name, COOP)
+        address = self._daemons.address(COOP)
+        for name in members:
+            with self._home(name) as home:
+                home.peer_add(address)
+            self._daemons.start(name)
+        self._did(f"{len(members)} members", "joined, each with a home, keys and a daemon")
+
+    def _name_members(self) -> None:
+        """Once their logs have come, the co-operative gives every member a name of its own."""
+        for named in self._contributions.values():
+            self._arrives(named, COOP)
+        members = set(self._accounts.values())
+
+        def all_came(home: Home) -> bool:
+            return members <= {account.account_id for account in home.account_list().accounts}
+
+        self._daemons.until(COOP, all_came, "all members' logs came")
         with self._home(COOP) as home:
-            for name in members:
-                home.account_name(self._accounts[name], name)
-        self._did(f"{len(members)} members", "joined, each with a home and keys of their own")
+            for name, account_id in self._accounts.items():
+                home.account_name(account_id, name)
+        count = counted(len(self._daemons), "daemon")
+        self._did(f"{count} on loopback", f"brought all of it to {COOP}, by links of TLS 1.3")
 
     def _contribute(self, corpus: Corpus) -> None:
         place = self._folder / "documents" / corpus.name
@@ -167,43 +194,42 @@ class Story:
             added = home.data_add([place], title=corpus.title, license=corpus.licence, share="all")
         assert added.contribution_id is not None
         self._contributions[corpus.name] = added.contribution_id
-        self._carry(corpus.name, COOP)
         measured = f"{counted(added.documents, 'document')}, {counted(added.tokens, 'token')}"
         self._did(corpus.name, f"registered {corpus.title}: {measured}")
 
     def _register_model(self) -> None:
         epoch = self._close()
-        self._carry(COOP, BUILDER)
+        self._follows(epoch, BUILDER)
         with self._home(BUILDER) as home:
             trained_on = [(named, 1) for named in self._contributions.values()]
             model = home.model_register("manual-reader", trained_on=trained_on, license="MIT")
         self.played.model_id = model.model_id
-        self._carry(BUILDER, OPERATOR)
+        self._arrives(model.model_id, OPERATOR)
         with self._home(OPERATOR) as home:
             agent = home.agent_register("help-desk", models=[model.model_id])
         self._agent_id = agent.agent_id
-        self._carry(OPERATOR, COOP)
+        self._arrives(agent.agent_id, COOP)
         self._did(BUILDER, f"registered a model trained on all that epoch {epoch} made final")
         self._did(OPERATOR, "registered an agent that calls the model")
 
     def _fund(self) -> str:
         with self._home(COOP) as home:
             home.issue(ISSUED_MICRO, self._accounts[READER], "membership fee, paid by transfer")
-        self._close()
+        epoch = self._close()
         self._did(COOP, f"issued {credits_text(ISSUED_MICRO)} credits to the {READER}")
-        self._carry(COOP, READER)
+        self._follows(epoch, READER)
         with self._home(READER) as home:
             granted = home.grant(self._accounts[BUILDER], GRANTED_MICRO)
         assert granted.grant_id is not None
-        self._carry(READER, COOP)
-        self._close()
-        self._carry(COOP, BUILDER)
+        self._arrives(granted.grant_id, COOP)
+        self._follows(self._close(), BUILDER)
         self._did(READER, f"granted {credits_text(GRANTED_MICRO)} of them to the {BUILDER}")
         return granted.grant_id
 
     def _answer(self, found: list[Corpus], grant_id: str) -> None:
         quotes = [list(passages(corpus)) for corpus in found]
         usable = [index for index, quoted in enumerate(quotes) if quoted]
+        self._daemons.until(BUILDER, self._has_all_text, "the documents came")
         with self._home(BUILDER) as home:
             for number in range(ANSWERS):
                 first = usable[number % len(usable)]
@@ -240,11 +266,11 @@ class Story:
         self.played.attributed = replace(found, names=names)
 
     def _settle(self) -> None:
-        self._carry(BUILDER, READER)
+        self._arrives(self.played.receipts[-1].receipt_id, READER)
         with self._home(READER) as home:
             for used in self.played.receipts:
-                home.confirm(used.receipt_id)
-        self._carry(READER, COOP)
+                last = home.confirm(used.receipt_id)
+        self._arrives(last.event_id, COOP)
         self._did(READER, f"confirmed {counted(len(self.played.receipts), 'receipt')}")
         with self._home(COOP) as home:
             closed = home.epoch_close()
@@ -253,12 +279,18 @@ class Story:
         counts = f"{counted(closed.events, 'event')}, {counted(closed.receipts, 'receipt')}"
         self._did(COOP, f"closed epoch {closed.epoch}: {counts}, {closed.void} void")
 
+    def _has_all_text(self, home: Home) -> bool:
+        """Whether the builder's node has been given the documents that it is to draw from."""
+        return all(
+            home.data_show(named).payload == "held" for named in self._contributions.values()
+        )
+
     def _compare(self) -> None:
         """Every home folds the same events by itself, and exports the statement that it reached."""
         statements = set()
+        assert self.played.credits is not None
+        self._follows(self.played.credits.epoch, *self._accounts)
         for name in self._accounts:
-            if name != COOP:
-                self._carry(COOP, name)
             file = self._folder / name / "statement.oln"
             with self._home(name) as home:
                 home.statement_export(None, file)
@@ -266,8 +298,11 @@ class Story:
         if len(statements) != 1:
             raise VerificationFailed(f"the homes reached {len(statements)} different statements")
         self.played.identical_homes = len(self._accounts)
+        (statement,) = statements
+        digest = hashlib.sha256(statement).hexdigest()
         self._did(
-            f"{len(self._accounts)} homes", "computed the same statement, byte for byte, each alone"
+            f"{len(self._accounts)} homes",
+            f"computed the same statement, byte for byte, each alone (SHA-256 {digest[:16]}...)",
         )
 
     def _best_contributor(self, names: list[str]) -> str:

@@ -44,7 +44,7 @@ class Follower:
         self._needed = needed
         self._seek = seek
         self._wishes = WishList(core)
-        self._looked = False
+        self._looked_at = -1
         self._wake = trio.Event()
         self._erasures = True
         self._turn = trio.Lock()
@@ -91,16 +91,16 @@ class Follower:
         epochs = await self._io(catch_up, self._core)
         if erasures:
             await self._io(honour_erasures, self._core)
+        epoch = await self._io(self._epoch)
         if epochs:
-            self._log.info("epochs_final", epochs=epochs, epoch=await self._io(self._epoch))
-        if epochs or not self._looked:
-            self._looked = True
+            self._log.info("epochs_final", epochs=epochs, epoch=epoch)
+        if epoch != self._looked_at:  # another process may have folded it
+            self._looked_at = epoch
             self._seek(await self._io(self._wishes.look))
         self._needed(await self._io(self._missing))
 
     async def _close(self) -> None:
         closed = await self._io(close_epoch, self._core)
-        self._looked = not closed.closed
         if closed.closed:
             self._log.info("epoch_closed", epoch=closed.epoch, events=closed.events)
 

@@ -220,7 +220,11 @@ class LinkRunner:
             return
         now_ms = self._hub.now_ms()
         replica = self._hub.replica
-        times = [replica.next_want_ms(self.number), replica.next_push_ms(self.number)]
+        times = [
+            replica.next_want_ms(self.number),
+            replica.next_push_ms(self.number),
+            self._hub.seeker.next_ask_ms(self.number),
+        ]
         due = [at_ms for at_ms in times if at_ms is not None and at_ms > now_ms]
         if not due:
             await self._wake.wait()
@@ -233,7 +237,7 @@ class LinkRunner:
             return False
         fetch = self._hub.replica.next_fetch(self.number, self._hub.now_ms())
         if fetch is None:
-            return self._hub.seeker.ask(self)
+            return self._hub.seeker.ask(self, self._hub.now_ms())
         self._fetch.ask(fetch)
         return True
 
@@ -371,7 +375,7 @@ class LinkRunner:
         self._fetch.leaves_came(event.want_id, event.leaves, event.frame_bytes)
 
     def _missing_came(self, event: s.MissingCame) -> None:
-        if not self._hub.seeker.missing(self.number, event.want_id):
+        if not self._hub.seeker.missing(self.number, event.want_id, self._hub.now_ms()):
             self._fetch.missing_came(event.want_id)
         self._hub.wake_all()
 

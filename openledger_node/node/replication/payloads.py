@@ -6,8 +6,10 @@ rest is asked of another. Who may have a payload is the holder's policy, judged 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 from openledger_node.ledger.payload import decode_payload
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from openledger_node.node.replication.link import LinkRunner
 
 MAX_PAYLOAD_FRAME_BYTES: Final = 2**20
+AGAIN_MS: Final = 1_000
+MAX_AGAIN_MS: Final = 3_600_000
 Part = PayloadHead | Document | Piece
 Came = e.PayloadHeadCame | e.DocumentCame | e.PieceCame
 
@@ -34,48 +38,85 @@ class Sought:
     size_bytes: int
 
 
+@dataclass(slots=True)
+class _Line:
+    """What one link is to be asked for: now, and again later what it did not supply."""
+
+    waiting: deque[bytes] = field(default_factory=deque)
+    again: list[tuple[int, bytes]] = field(default_factory=list)
+    refusals: dict[bytes, int] = field(default_factory=dict)
+
+
 class PayloadSeeker:
-    """What a node looks for among its links, by event: two may name one commitment in vain."""
+    """What a node looks for among its links, by event: two may name one commitment in vain.
+
+    - X7 Each link is asked for one payload at a time. What it does not supply it is asked for again
+      after AGAIN_MS, then after twice as long, up to MAX_AGAIN_MS: a peer that does not hold a
+      payload today may have it from another tomorrow, and nobody tells.
+    """
 
     def __init__(self) -> None:
         self._sought: dict[bytes, Sought] = {}
         self._intakes: dict[bytes, PayloadIntake] = {}
-        self._asked: dict[bytes, set[int]] = {}
+        self._lines: dict[int, _Line] = {}
         self._under_way: dict[tuple[int, int], bytes] = {}
         self.taken = 0
 
     def seek(self, payloads: Iterable[Sought]) -> None:
         """These are wanted, and nothing else any more."""
+        before = self._sought
         self._sought = {item.event_id: item for item in payloads}
         self._intakes = {e: intake for e, intake in self._intakes.items() if e in self._sought}
+        fresh = [event_id for event_id in self._sought if event_id not in before]
+        for line in self._lines.values():
+            line.waiting.extend(fresh)
 
-    def ask(self, runner: LinkRunner) -> bool:
-        """Asks a link for the next payload it has not been asked for; one at a time."""
+    def ask(self, runner: LinkRunner, now_ms: int) -> bool:
+        """Asks a link for the next payload that it may supply; one at a time."""
         link = runner.number
         if any(number == link for number, _ in self._under_way):
             return False
+        line = self._lines.get(link)
+        if line is None:
+            line = self._lines[link] = _Line(deque(self._sought))
+        while line.again and line.again[0][0] <= now_ms:
+            line.waiting.append(heappop(line.again)[1])
         busy = set(self._under_way.values())
-        for event_id, item in self._sought.items():
-            asked = self._asked.setdefault(event_id, set())
-            if event_id in busy or link in asked:
-                continue
-            asked.add(link)
-            intake = self._intakes.get(event_id)
-            if intake is None:
-                intake = PayloadIntake(item.commit, item.account, item.size_bytes)
-                self._intakes[event_id] = intake
-            point = intake.resume_point
-            intake.restart()
-            want_id = runner.session.send_payload_want(event_id, item.commit, *point)
-            self._under_way[link, want_id] = event_id
-            return True
+        for _ in range(len(line.waiting)):
+            event_id = line.waiting.popleft()
+            item = self._sought.get(event_id)
+            if item is None:
+                line.refusals.pop(event_id, None)
+            elif event_id in busy:
+                line.waiting.append(event_id)
+            else:
+                self._ask_for(runner, item)
+                return True
         return False
 
+    def _ask_for(self, runner: LinkRunner, item: Sought) -> None:
+        event_id = item.event_id
+        intake = self._intakes.get(event_id)
+        if intake is None:
+            intake = PayloadIntake(item.commit, item.account, item.size_bytes)
+            self._intakes[event_id] = intake
+        point = intake.resume_point
+        intake.restart()
+        want_id = runner.session.send_payload_want(event_id, item.commit, *point)
+        self._under_way[runner.number, want_id] = event_id
+
+    def next_ask_ms(self, link: int) -> int | None:
+        """When a link may be asked again for something that it did not supply."""
+        line = self._lines.get(link)
+        return line.again[0][0] if line is not None and line.again else None
+
     def is_idle(self, link: int) -> bool:
-        """Whether a link owes nothing and there is nothing left to ask it for."""
-        return not any(number == link for number, _ in self._under_way) and not any(
-            link not in self._asked.get(event_id, ()) for event_id in self._sought
-        )
+        """Whether a link owes nothing, and was asked once for all that is wanted."""
+        if any(number == link for number, _ in self._under_way):
+            return False
+        line = self._lines.get(link)
+        waiting = self._sought if line is None else line.waiting
+        return not any(event_id in self._sought for event_id in waiting)
 
     def came(self, runner: LinkRunner, hub: Hub, event: Came) -> None:
         """A part of a payload. PeerFault when it does not verify."""
@@ -98,15 +139,21 @@ class PayloadSeeker:
         self.taken += 1
         hub.payload_stored(commit)
 
-    def missing(self, link: int, want_id: int) -> bool:
+    def missing(self, link: int, want_id: int, now_ms: int) -> bool:
         """A link does not supply what it was asked for; False when that was no payload."""
-        return self._under_way.pop((link, want_id), None) is not None
+        event_id = self._under_way.pop((link, want_id), None)
+        line = self._lines.get(link)
+        if event_id is None or line is None:
+            return False
+        refusals = line.refusals[event_id] = line.refusals.get(event_id, 0) + 1
+        delay_ms = min(AGAIN_MS << min(refusals - 1, 32), MAX_AGAIN_MS)
+        heappush(line.again, (now_ms + delay_ms, event_id))
+        return True
 
     def link_down(self, link: int) -> None:
         for key in [key for key in self._under_way if key[0] == link]:
             del self._under_way[key]
-        for asked in self._asked.values():
-            asked.discard(link)
+        self._lines.pop(link, None)
 
 
 class PayloadServer:

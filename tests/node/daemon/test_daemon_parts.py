@@ -22,7 +22,7 @@ from openledger_node.node.daemon.logs import daemon_log
 from openledger_node.node.daemon.main import first_known
 from openledger_node.node.daemon.report import REPORT_NAME, read_report, sole_daemon, write_report
 from openledger_node.node.daemon.watching import Watcher
-from tests.kit.homes import WITNESS, Coop
+from tests.kit.homes import WITNESS, Coop, words
 from tests.kit.nodes import run_at_once
 
 
@@ -123,6 +123,23 @@ def test_the_follower_folds_what_the_witness_decided(coop: Coop) -> None:
     follow(alice.core, log)
     assert alice.status().epoch == before + 1
     assert "epochs_final" in log.events()
+
+
+def test_payloads_are_looked_for_when_another_process_folded_the_epoch(coop: Coop) -> None:
+    coop.join("alice")
+    coop.join("bob")
+    contribution = coop.add_text("bob", "shared", words("shared", 100), share="all")
+    coop.gather()
+    coop[WITNESS].epoch_close()
+    bundle = coop.file()
+    coop[WITNESS].bundle_export(bundle, payloads=False)
+
+    def fold_beside_it(_: Follower) -> None:
+        coop["alice"].bundle_import(bundle)
+        assert coop["alice"].data_show(contribution).payload == "absent"
+
+    _, _, sought = follow(coop["alice"].core, Lines(), during=fold_beside_it)
+    assert [item.event_id.hex() for item in sought] == [contribution]
 
 
 def test_the_follower_of_the_only_seat_closes_epochs_by_itself(tmp_path: Path) -> None:
