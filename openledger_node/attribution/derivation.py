@@ -2,7 +2,8 @@
 
 A copy that is edited a little has the longer matches with what a model says after it, so "the first
 to register wins" does not protect the copied. And a threshold on whole documents is beaten by
-padding. So derivation is decided by blocks of 512 tokens, and by what stands in them alone:
+padding. So a block of 512 tokens derives by what stands in it alone, and a stock phrase here and
+there is no copy:
 
 - A *gram* is 5 consecutive tokens within one block. Of the grams of contribution X by account A, to
   be final in epoch E, let own(g) be the least epoch in which a contribution of A with g is final,
@@ -11,20 +12,23 @@ padding. So derivation is decided by blocks of 512 tokens, and by what stands in
   thief from becoming the source of what its owner registers again.
 - Each gram of a block votes for the first 16 documents that have it, in the order of positions. The
   document with most votes, ties to the first in that order, is a *source* of the block if those are
-  at least THRESHOLD, or a quarter of the block's grams (rounded up) where that is less. The grams
-  that it has are its *anchors*; without them the block's other grams vote again, until no document
-  has votes enough.
+  at least 5. The grams that it has are its *anchors*; without them the block's other grams vote
+  again, up to 32 times, until no document has votes enough.
 - The place of an anchor, in ascending order, is the least at which its source has it after the
   place of the block's anchor of that source before it; if there is none, the least of all.
-- Anchors i < j that follow each other in a document are *bridged* when they have the same source,
-  at most 40 tokens stand between them, and i's place is before j's by at most 45.
-- A token t derives when the last anchor i at or before it in its document has t < i + 5 or is
-  bridged to the next. It stands at i's place + t - i of the source.
+- Anchors i < j that follow each other among those of one source in a document are *linked* when i
+  and j are at most 45 apart, and so are their places, in the same order. A chain of linked anchors
+  counts when it has MIN_CHAIN of them. All others are dropped.
+- In place of 5 votes and of MIN_CHAIN anchors, a quarter of the block's grams, rounded up, is
+  enough where that is less; for a chain, of the block in which it begins.
+- A token t derives when the last anchor i at or before it in its document has t < i + 5, or is
+  linked to the next anchor in the document. It stands at i's place + t - i of the source.
 
 Then derivations of the source itself are followed (redirect.py): a copy of a copy pays the first.
 
 The work is linear, up to sorting, in the sources and in X, whatever they hold: grams get exact
-numbers (no hash is trusted), a gram votes at most 16 times, and places are found by bisection.
+numbers (no hash is trusted), a gram votes at most 16 times in at most 32 rounds, and places are
+found by bisection.
 """
 
 from __future__ import annotations
@@ -41,9 +45,14 @@ from openledger_node.attribution.grams import GRAM, GramNumbers
 from openledger_node.attribution.scope import ScopeDocument
 
 BLOCK_TOKENS: Final = 512
-THRESHOLD: Final = 20
 MAX_VOTES: Final = 16
-MAX_GAP: Final = 40
+MIN_VOTES: Final = 5
+MAX_SOURCES_OF_A_BLOCK: Final = 32
+MIN_CHAIN: Final = 10
+MAX_STEP: Final = 45
+"""Between linked anchors: so at most 40 tokens that no anchor covers."""
+SMALL_PART: Final = 4
+"""Of a small block the grams divided by this are enough, rounded up."""
 
 BATCH_TOKENS: Final = 2**18
 """Tokens of sources that are looked at together: enough to make small documents cheap."""
@@ -53,6 +62,7 @@ _PLACE_BITS: Final = 31
 """A document has at most 2^30 tokens."""
 
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +114,36 @@ class _Standing:
 
 @dataclass(frozen=True, slots=True)
 class _Anchors:
-    """Anchors in ascending order of token, with their documents, sources and places there."""
+    """Anchors in ascending order of token, with their documents, sources and places there.
+
+    `enough`: what part of the grams of each one's block is enough, where it is a small block.
+    """
 
     tokens: Ints
     documents: Ints
     sources: Ints
     places: Ints
+    enough: Ints
+
+    def at(self, index: Ints) -> _Anchors:
+        return _Anchors(
+            self.tokens[index],
+            self.documents[index],
+            self.sources[index],
+            self.places[index],
+            self.enough[index],
+        )
+
+    def linked(self) -> Flags:
+        """Which anchors but the last are linked to the one after it here."""
+        step, moved = np.diff(self.tokens), np.diff(self.places)
+        together = (np.diff(self.documents) == 0) & (np.diff(self.sources) == 0)
+        near: Flags = together & (step <= MAX_STEP) & (moved > 0) & (moved <= MAX_STEP)
+        return near
 
 
 def derive(
-    subject: Subject, sources: Iterable[ScopeDocument], threshold: int = THRESHOLD
+    subject: Subject, sources: Iterable[ScopeDocument], min_chain: int = MIN_CHAIN
 ) -> tuple[MapEntry, ...]:
     """R3 up to following: what derives in `subject`, and where it stands in its direct sources.
 
@@ -123,7 +153,7 @@ def derive(
     blocks = _blocks_of(subject)
     numbers = GramNumbers(subject.texts, blocks.starts)
     standing = _look(subject, numbers, sources)
-    anchors = _anchors(blocks, numbers.grams, standing, threshold)
+    anchors = _chained(_anchors(blocks, numbers.grams, standing), min_chain)
     return tuple(_entries(blocks, anchors, standing))
 
 
@@ -197,14 +227,16 @@ def _standing(documents: list[ScopeDocument], gram_count: int, gram: Ints, key: 
     )
 
 
-def _anchors(blocks: _Blocks, grams: Ints, standing: _Standing, threshold: int) -> _Anchors:
+def _anchors(blocks: _Blocks, grams: Ints, standing: _Standing) -> _Anchors:
     """All anchors: round by round, the sources of blocks are chosen and take what they have."""
     sizes = np.bincount(blocks.block_of, minlength=len(blocks.document_of))
-    needed = np.minimum(threshold, -(-sizes // 4))
+    enough = -(-sizes // SMALL_PART)
     left = np.arange(len(grams), dtype=np.int64)
     found, sources, places = ([np.empty(0, np.int64)] for _ in range(3))
-    while len(left):
-        chosen = _choose_sources(blocks, grams, standing, left, needed)
+    for _ in range(MAX_SOURCES_OF_A_BLOCK):
+        if not len(left):
+            break
+        chosen = _choose_sources(blocks, grams, standing, left, np.minimum(MIN_VOTES, enough))
         left = left[chosen[blocks.block_of[left]] >= 0]
         source = chosen[blocks.block_of[left]]
         pair = standing.pairs_of(grams[left], source)
@@ -214,14 +246,22 @@ def _anchors(blocks: _Blocks, grams: Ints, standing: _Standing, threshold: int) 
         places.append(_places(blocks.block_of[left[taken]], pair[taken], standing))
         left = left[~taken]
     index = np.concatenate(found)
-    order = np.argsort(index)
-    index = index[order]
-    return _Anchors(
-        blocks.starts[index],
-        blocks.document_of[blocks.block_of[index]],
-        np.concatenate(sources)[order],
-        np.concatenate(places)[order],
-    )
+    block = blocks.block_of[index]
+    columns = (np.concatenate(sources), np.concatenate(places), enough[block])
+    anchors = _Anchors(blocks.starts[index], blocks.document_of[block], *columns)
+    return anchors.at(np.argsort(index))
+
+
+def _chained(anchors: _Anchors, min_chain: int) -> _Anchors:
+    """The anchors of chains that count."""
+    if not len(anchors.tokens):
+        return anchors
+    order = np.lexsort((anchors.tokens, anchors.sources, anchors.documents))
+    by_source = anchors.at(order)
+    first = np.flatnonzero(np.concatenate(([True], ~by_source.linked())))
+    lengths = np.diff(first, append=len(order))
+    counts = lengths >= np.minimum(min_chain, by_source.enough[first])
+    return anchors.at(np.sort(order[np.repeat(counts, lengths)]))
 
 
 def _choose_sources(
@@ -282,13 +322,11 @@ def _entries(blocks: _Blocks, anchors: _Anchors, standing: _Standing) -> Iterato
     if not size:
         return
     lengths = np.full(size, GRAM, np.int64)
-    step = np.diff(anchors.tokens)
-    moved = np.diff(anchors.places)
+    step, moved = np.diff(anchors.tokens), np.diff(anchors.places)
     together = np.diff(anchors.documents) == 0
+    linked = anchors.linked()
     lengths[:-1][together] = np.minimum(step, GRAM)[together]
-    bridged = together & (np.diff(anchors.sources) == 0) & (step <= GRAM + MAX_GAP)
-    bridged &= (moved > 0) & (moved <= GRAM + MAX_GAP)
-    lengths[:-1][bridged] = step[bridged]
+    lengths[:-1][linked] = step[linked]
     joined = together & (np.diff(anchors.sources) == 0)
     joined &= (lengths[:-1] == step) & (moved == step)
     first = np.flatnonzero(np.concatenate(([True], ~joined)))

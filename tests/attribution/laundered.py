@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
-from openledger_node.attribution.derivation import THRESHOLD, Subject, derive
+from openledger_node.attribution.derivation import Subject, derive
 from openledger_node.attribution.derivation_map import MapEntry
 from openledger_node.attribution.redirect import HeldMap, Redirect, resolve
 from openledger_node.attribution.reference import attribute
@@ -69,7 +69,7 @@ class Shelf:
         account = contribution_id(1_000 + (number if owner is None else owner))
         order = (number if epoch is None else epoch, b"", number)
         subject = Subject(account, order[0], texts)
-        found = derive(subject, make_scope(self.documents).sources, THRESHOLD)
+        found = derive(subject, make_scope(self.documents).sources)
         self.orders[named] = order
         entries = resolve(found, Redirect(self.maps, self.orders), self.orders)
         if declare:

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from openledger_node.attribution import derivation
 from openledger_node.attribution.derivation import (
     BLOCK_TOKENS,
-    MAX_GAP,
+    MAX_SOURCES_OF_A_BLOCK,
+    MAX_STEP,
     MAX_VOTES,
-    THRESHOLD,
+    MIN_CHAIN,
+    MIN_VOTES,
     Subject,
     derive,
 )
@@ -37,7 +39,7 @@ WINDOW = slice(400, 700)
 
 @st.composite
 def libraries(draw: st.DrawFn) -> tuple[list[Tokens], list[ScopeDocument], int]:
-    """A subject's texts, documents by three accounts in four epochs, and a threshold.
+    """A subject's texts, documents by three accounts in four epochs, and a length of chains.
 
     Texts are pieces of one another over few words, edited here and there.
     """
@@ -64,7 +66,7 @@ def libraries(draw: st.DrawFn) -> tuple[list[Tokens], list[ScopeDocument], int]:
                 )
             )
     texts = [piece() + piece() + piece() for _ in range(draw(st.integers(0, 3)))]
-    return texts, documents, draw(st.sampled_from([1, 5, 20, 40]))
+    return texts, documents, draw(st.sampled_from([1, 5, 10, 40]))
 
 
 @given(libraries())
@@ -72,11 +74,11 @@ def libraries(draw: st.DrawFn) -> tuple[list[Tokens], list[ScopeDocument], int]:
 def test_the_fast_form_finds_what_the_rule_says(
     library: tuple[list[Tokens], list[ScopeDocument], int],
 ) -> None:
-    texts, documents, threshold = library
+    texts, documents, min_chain = library
     ordered = sorted(documents, key=lambda item: (item.order, item.document))
     owner = contribution_id(0)
-    found = derive(Subject(owner, 4, texts), ordered, threshold)
-    assert flat(found) == derived_tokens(owner, 4, texts, documents, threshold)
+    found = derive(Subject(owner, 4, texts), ordered, min_chain)
+    assert flat(found) == derived_tokens(owner, 4, texts, documents, min_chain)
     assert normal_form(found) == found
 
 
@@ -85,15 +87,15 @@ def test_the_fast_form_finds_what_the_rule_says(
 def test_neither_the_order_of_insertion_nor_batches_change_a_map(
     library: tuple[list[Tokens], list[ScopeDocument], int], dice: random.Random
 ) -> None:
-    texts, documents, threshold = library
+    texts, documents, min_chain = library
     subject = Subject(contribution_id(0), 4, texts)
     plain = [item for item in documents if not item.commons]
-    found = derive(subject, make_scope(plain).sources, threshold)
+    found = derive(subject, make_scope(plain).sources, min_chain)
     dice.shuffle(plain)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(derivation, "BATCH_TOKENS", 1)
         patch.setattr(derivation, "BATCH_BLOCKS", 1)
-        again = derive(subject, make_scope(plain).sources, threshold)
+        again = derive(subject, make_scope(plain).sources, min_chain)
     assert again == found
     assert map_root(contribution_id(9), again) == map_root(contribution_id(9), found)
 
@@ -213,13 +215,42 @@ def test_common_texts_are_no_source() -> None:
     assert derive(subject, shelf.documents) == ()
 
 
-def test_a_quotation_under_the_threshold_stays_with_who_quotes() -> None:
+def test_a_quotation_of_too_few_words_stays_with_who_quotes() -> None:
     shelf = Shelf()
     shelf.add(1, ANN)
-    quoted = THRESHOLD + 3
+    quoted = MIN_CHAIN + 3
     assert shelf.add(2, [*text("ben", 300), *ANN[:quoted], *text("ben", 300, 400)]) == ()
     found = shelf.add(3, [*text("cem", 300), *ANN[: quoted + 1], *text("cem", 300, 400)])
     assert tokens_by_source(found) == {contribution_id(1): quoted + 1}
+
+
+def test_stock_phrases_far_apart_or_in_another_order_make_no_copy() -> None:
+    shelf = Shelf()
+    shelf.add(1, ANN)
+    phrases = [ANN[first : first + 7] for first in range(0, 1_000, 50)]
+    for number, apart in ((2, phrases), (3, phrases[::-1])):
+        parts = [part for n, phrase in enumerate(apart) for part in
+                 (text(f"own{number}x{n}x", 10), phrase)]  # fmt: skip
+        assert shelf.add(number, [token for part in parts for token in part]) == ()
+
+
+def test_phrases_that_follow_each_other_as_in_their_source_make_a_chain() -> None:
+    shelf = Shelf()
+    shelf.add(1, ANN)
+    phrases = [ANN[first : first + 7] for first in range(0, 200, 40)]
+    parts = [part for n, phrase in enumerate(phrases) for part in (text(f"ben{n}x", 10), phrase)]
+    found = shelf.add(2, [*(token for part in parts for token in part), *text("ben", 50)])
+    assert sum(entry.length for entry in found) == 5 * 7 + 4 * 10
+
+
+def test_a_chain_goes_on_from_block_to_block_and_past_phrases_of_others() -> None:
+    shelf = Shelf()
+    shelf.add(1, ANN)
+    shelf.add(2, text("ben", 40))
+    phrase = text("ben", 10, 3)
+    copy = [*text("own", 502), *ANN[:20], *phrase, *ANN[20:27], *text("own", 50, 600)]
+    found = shelf.add(3, copy)
+    assert tokens_by_source(found) == {contribution_id(1): 37}
 
 
 # Votes, ties, places and gaps.
@@ -251,7 +282,7 @@ def test_a_repeated_gram_stands_where_the_copy_goes_on() -> None:
     assert (entry.start, entry.length, entry.source_token) == (0, 100, 60)
 
 
-@pytest.mark.parametrize(("gap", "moves"), [(MAX_GAP, True), (MAX_GAP + 1, False)])
+@pytest.mark.parametrize(("gap", "moves"), [(MAX_STEP - 5, True), (MAX_STEP - 4, False)])
 def test_a_gap_moves_with_its_sides_up_to_its_limit(gap: int, moves: bool) -> None:
     shelf = Shelf()
     shelf.add(1, ANN)
@@ -304,6 +335,26 @@ def test_a_gram_votes_for_the_first_documents_that_have_it_and_no_more() -> None
     shelf.add(90, beyond, declare=False)
     named = tokens_by_source(shelf.add(91, beyond))
     assert named == {contribution_id(1): 196, contribution_id(90): 64}
+
+
+def test_a_block_has_no_more_sources_than_its_limit() -> None:
+    shelf = Shelf()
+    count = MAX_SOURCES_OF_A_BLOCK + 3
+    parts = [text(f"n{number}x", 14) for number in range(1, count + 1)]
+    for number, part in enumerate(parts, 1):
+        shelf.add(number, part)
+    found = shelf.add(99, [token for part in parts for token in part])
+    assert set(tokens_by_source(found)) == {
+        contribution_id(number) for number in range(1, MAX_SOURCES_OF_A_BLOCK + 1)
+    }
+
+
+def test_a_document_with_fewer_votes_than_needed_is_no_source() -> None:
+    shelf = Shelf()
+    shelf.add(1, ANN)
+    few = MIN_VOTES + 3
+    assert shelf.add(2, [*text("own", 500), *ANN[:few]]) == ()
+    assert shelf.add(3, [*text("cem", 4), *ANN[:few]]) != ()  # half of a small document
 
 
 def test_documents_that_are_empty_or_shorter_than_a_gram_derive_from_nothing() -> None:
