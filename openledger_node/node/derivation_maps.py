@@ -17,13 +17,15 @@ from openledger_node.attribution.redirect import HeldMap, Redirect
 from openledger_node.attribution.scope import LedgerOrder
 from openledger_node.credit import views
 from openledger_node.ledger.errors import BadInput
-from openledger_node.ledger.kinds import DataDerivation
+from openledger_node.ledger.genesis import quorum
+from openledger_node.ledger.kinds import AccountAccept, DataDerivation
 from openledger_node.node.caches import Recent
 from openledger_node.node.claims import own_payload
-from openledger_node.node.reading import body_of, find_event
+from openledger_node.node.reading import body_of, events_of, find_event
 from openledger_node.store.snapshot import Snapshot
 
 COUNTING: Final = ("counts", "upheld")
+NEVER: Final = 2**63 - 1
 
 MapCache = Recent[tuple[MapEntry, ...]]
 
@@ -49,11 +51,10 @@ def maps_in_force(
 ) -> MapsInForce:
     """The maps of some contributions, and of what these lead to, as of the end of an epoch.
 
-    The epoch is the last one unless another is named. Whether a map that somebody else declared was
-    accepted or upheld is taken as it is now.
+    The epoch is the last one unless another is named.
     """
     number = snapshot.last_epoch() if epoch is None else epoch
-    declared = _declared(snapshot, number)
+    declared = _declared(snapshot, None if number == snapshot.last_epoch() else number)
     waiting = [subject for subject in subjects if subject in declared]
     seen = set(waiting)
     maps: list[HeldMap] = []
@@ -61,12 +62,12 @@ def maps_in_force(
     named: set[bytes] = set(waiting)
     while waiting:
         subject = waiting.pop()
-        for view in declared[subject]:
+        for view, upheld in declared[subject]:
             entries = _entries(snapshot, view, cache)
             if entries is None:
                 missing.append(view.derivation_id)
                 continue
-            maps.append(HeldMap(subject, entries, view.status == "upheld"))
+            maps.append(HeldMap(subject, entries, upheld))
             for source in {entry.contribution for entry in entries}:
                 named.add(source)
                 if source in declared and source not in seen:
@@ -92,13 +93,69 @@ def _ordered(snapshot: Snapshot) -> list[views.DerivationView]:
     return sorted(found, key=lambda view: (view.epoch, view.derivation_id))
 
 
-def _declared(snapshot: Snapshot, epoch: int) -> dict[bytes, list[views.DerivationView]]:
-    """The derivations that count, by contribution, in the order of (epoch, id)."""
-    declared: dict[bytes, list[views.DerivationView]] = {}
+def _declared(
+    snapshot: Snapshot, past_epoch: int | None
+) -> dict[bytes, list[tuple[views.DerivationView, bool]]]:
+    """{contribution: [(derivation that counts, whether it is upheld)]}, by (epoch, id).
+
+    As of now, or as of the end of a past epoch.
+    """
+    declared: dict[bytes, list[tuple[views.DerivationView, bool]]] = {}
+    history = _History(snapshot)
     for view in _ordered(snapshot):
-        if view.status in COUNTING and view.epoch <= epoch:
-            declared.setdefault(view.contribution, []).append(view)
+        if view.status not in COUNTING:
+            continue
+        upheld = view.status == "upheld"
+        if past_epoch is not None:
+            counts_from, upheld_from = history.epochs_of(view)
+            if counts_from > past_epoch:
+                continue
+            upheld = upheld and upheld_from <= past_epoch
+        declared.setdefault(view.contribution, []).append((view, upheld))
     return declared
+
+
+class _History:
+    """Since when derivations count, which the state does not say: from the events that made it so.
+
+    The logs are read when a derivation is met that is not its own account's, or was upheld.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._accepted: dict[tuple[bytes, bytes], int] | None = None
+        self._upheld: dict[bytes, list[int]] = {}
+
+    def epochs_of(self, view: views.DerivationView) -> tuple[int, int]:
+        """(the epoch from which on it counts, and is upheld); NEVER where it does not."""
+        contribution = views.contribution(self._snapshot.state, view.contribution)
+        owner = contribution.account if contribution is not None else None
+        own = view.epoch if view.account == owner else NEVER
+        if own != NEVER and view.status != "upheld":
+            return own, NEVER
+        if self._accepted is None:
+            self._accepted = self._read()
+        accepted = self._accepted.get((view.derivation_id, owner or b""), NEVER)
+        votes = sorted(self._upheld.get(view.derivation_id, []))
+        needed = quorum(len(views.rules(self._snapshot.state).seats))
+        upheld = votes[needed - 1] if len(votes) >= needed else NEVER
+        return min(own, accepted, upheld), upheld
+
+    def _read(self) -> dict[tuple[bytes, bytes], int]:
+        accepted: dict[tuple[bytes, bytes], int] = {}
+        for found in events_of(self._snapshot, "account.accept", "audit.verdict"):
+            epoch = self._snapshot.epoch_of(found.log.log_id, found.seq)
+            if epoch is None or views.void_reason(self._snapshot.state, found.event_id):
+                continue
+            try:
+                body = body_of(found)
+            except BadInput:
+                continue
+            if isinstance(body, AccountAccept):
+                accepted.setdefault((body.target, found.log.genesis.account_id), epoch)
+            elif body.upheld:
+                self._upheld.setdefault(body.target, []).append(epoch)
+        return accepted
 
 
 def _body(snapshot: Snapshot, derivation_id: bytes) -> DataDerivation | None:
@@ -143,6 +200,6 @@ def _orders(
             continue
         orders[contribution_id] = (view.epoch, b"", view.serial)
         left = view.withdrawn_epoch
-        if view.erased or (left is not None and left <= epoch):
+        if left is not None and left <= epoch:
             gone.add(contribution_id)
     return orders, frozenset(gone)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from openledger_node.ledger.errors import Refused
+from openledger_node.ledger.kinds import AuditVerdict
 from openledger_node.ledger.payload import decode_payload
 from openledger_node.node.derivation_maps import maps_in_force
 from tests.kit.homes import CREDIT, WITNESS, Coop, words
@@ -239,6 +240,41 @@ def test_a_copy_whose_author_lacked_the_original_is_claimed_and_counts_once_acce
     stage.coop["ben"].account_accept(derived.derivation_id)
     stage.coop.settle()
     assert stage.coop["maker"].use(model, output).ppm == {original: 1_000_000}
+
+
+def test_an_accepted_claim_counts_from_the_epoch_of_its_acceptance_on(stage: Stage) -> None:
+    _, copy = hidden_copy(stage)
+    claimed = stage.coop["ann"].data_derive(copy)
+    first = stage.coop.settle().epoch
+    assert claimed.derivation_id is not None
+    stage.coop["ben"].account_accept(claimed.derivation_id)
+    accepted = stage.coop.settle().epoch
+    stage.coop.add_text("maker", "more", words("more", 9))
+    stage.coop.settle()
+    with stage.coop["maker"].core.store.read() as snapshot:
+        named = [bytes.fromhex(copy)]
+        counts = [bool(maps_in_force(snapshot, named, epoch=n).redirect) for n in (first, accepted)]
+        now = maps_in_force(snapshot, named)
+    assert (first < accepted, counts, bool(now.redirect)) == (True, [False, True], True)
+
+
+def test_a_claim_that_the_witnesses_uphold_counts_from_their_last_vote_on(stage: Stage) -> None:
+    original, copy = hidden_copy(stage)
+    claimed = stage.coop["ann"].data_derive(copy)
+    first = stage.coop.settle().epoch
+    assert claimed.derivation_id is not None
+    core = stage.coop[WITNESS].core
+    verdict = AuditVerdict(bytes.fromhex(claimed.derivation_id), 1)
+    core.append([core.draft("audit.verdict", verdict)])
+    upheld = stage.coop.settle().epoch
+    stage.coop.add_text("maker", "more", words("more", 9))
+    stage.coop.settle()
+    with stage.coop["maker"].core.store.read() as snapshot:
+        named = bytes.fromhex(copy)
+        counts = [bool(maps_in_force(snapshot, [named], epoch=n).redirect) for n in (first, upheld)]
+        (piece,) = maps_in_force(snapshot, [named], epoch=upheld).redirect.follow(named, 0, 0, 50)
+    assert (counts, piece.contribution) == ([False, True], bytes.fromhex(original))
+    assert "upheld by the witnesses" in said(stage.coop["maker"].explain(copy).tree)
 
 
 def test_a_map_that_was_declared_is_not_declared_again(stage: Stage) -> None:
