@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Final
 
@@ -32,6 +32,7 @@ from openledger_node.ledger.payload import (
     cut_binary,
     decode_payload,
     encode_payload,
+    erase_documents,
     prove_leaf,
 )
 
@@ -125,10 +126,14 @@ def encode_evidence(
 
 
 def decode_evidence(data: bytes) -> tuple[Branch, ...]:
-    """The branches of an evidence payload. BadInput says what is wrong with it."""
+    """The branches of an evidence payload but for those that were erased (P6).
+
+    BadInput says what is wrong with it.
+    """
     branches = tuple(
         decode_as(_branch_decoder, document.data, "an evidence branch")
         for document in decode_payload(data).documents
+        if document.erased is None
     )
     ids = [branch.contribution_id for branch in branches]
     if sorted(set(ids)) != ids:
@@ -136,6 +141,26 @@ def decode_evidence(data: bytes) -> tuple[Branch, ...]:
     for branch in branches:
         check_passages(branch.passages)
     return branches
+
+
+def erased_branches(data: bytes) -> int:
+    """How many branches of an evidence payload were erased."""
+    return sum(document.erased is not None for document in decode_payload(data).documents)
+
+
+def without_branches(data: bytes, gone: Container[bytes]) -> bytes | None:
+    """The evidence payload without the branches of some contributions; None if it has none of them.
+
+    Its commitment stays (P6). BadInput when it is malformed.
+    """
+    payload = decode_payload(data)
+    chosen = [
+        index
+        for index, document in enumerate(payload.documents)
+        if document.erased is None
+        and decode_as(_branch_decoder, document.data, "an evidence branch").contribution_id in gone
+    ]
+    return erase_documents(payload, chosen) if chosen else None
 
 
 def check_passages(passages: Sequence[Passage]) -> None:

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import msgspec
 
+from openledger_node.attribution.evidence import erased_branches
 from openledger_node.credit import views
 from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.errors import BadInput, OlnError, Refused, StoreUnavailable
@@ -38,7 +39,7 @@ from openledger_node.ledger.payload import (
 )
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.epochs import catch_up
-from openledger_node.node.erasing import commits_of, honour_erasures
+from openledger_node.node.erasing import commits_of, honour_erasures, keep_payload
 from openledger_node.node.forking import file_fork
 from openledger_node.node.lookup import find_id
 from openledger_node.node.pending import pending_view
@@ -55,6 +56,7 @@ MAX_LOGS: Final = 1_000_000
 MAX_REFUSALS_LISTED: Final = 1_000
 
 _KINDS_WITH_PAYLOADS: Final = ("data.contribute", "data.derivation", "use.receipt")
+_EVIDENCE: Final = "use.receipt"
 _ERASURE: Final = b"data.erase"
 _KIND_WINDOW_BYTES: Final = 32
 
@@ -289,7 +291,7 @@ class _Importer:
             return
         finally:
             stream.skip("part")
-        self.core.store.put_payload(commit, data)
+        keep_payload(self.core.store, commit, data)
         self.payloads += 1
 
     def _check_payload(self, commit: bytes, data: bytes) -> None:
@@ -304,6 +306,8 @@ class _Importer:
                 if kind not in self._commits:
                     self._commits[kind] = committed(snapshot, kind)
                 if named in self._commits[kind]:
+                    if kind != _EVIDENCE and erased_branches(data):
+                        raise BadInput("a part of it was erased")
                     return
         raise BadInput("no event of its account held here commits to it")
 

@@ -13,6 +13,8 @@
 - P5 The container, in which a payload is kept and carried, is canonical msgpack
   ["oln/payload/1", canon version, account_id, [[salt, [leaf lengths], document bytes, tokens],
   ...]]. No leaf is empty; an empty document has none.
+- P6 A document can be erased alone. It then stands in the container as [document root, leaves,
+  bytes, tokens], with which the commitment is what it was; salt, leaves and text are gone.
 
 Where documents are cut is the business of the layer that knows what they are: text as
 docs/spec/attribution.md says, everything else by `cut_binary`.
@@ -21,7 +23,7 @@ docs/spec/attribution.md says, everything else by `cut_binary`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -57,11 +59,15 @@ _LeafLength = Annotated[int, msgspec.Meta(ge=1, le=MAX_LEAF_BYTES)]
 
 @dataclass(frozen=True, slots=True)
 class PayloadDocument:
-    """One document with its salt (P1): `slices` are its leaves, in order and without gaps."""
+    """One document with its salt (P1): `slices` are its leaves, in order and without gaps.
+
+    Of one that was erased (P6) only `erased`, its tree, is left: no salt and no slices.
+    """
 
     salt: bytes
     slices: tuple[bytes, ...]
     tokens: int
+    erased: DocumentTree | None = None
 
     @property
     def data(self) -> bytes:
@@ -140,9 +146,17 @@ class Payload:
 class _DocumentRecord(
     msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, gc=False
 ):
+    """P5; of an erased document (P6) root, leaves, bytes and tokens."""
+
     salt: Annotated[bytes, msgspec.Meta(min_length=SALT_BYTES, max_length=SALT_BYTES)]
-    leaf_lengths: Annotated[tuple[_LeafLength, ...], msgspec.Meta(max_length=MAX_DOCUMENT_LEAVES)]
-    data: Annotated[bytes, msgspec.Meta(max_length=MAX_DOCUMENT_BYTES)]
+    leaf_lengths: (
+        Annotated[tuple[_LeafLength, ...], msgspec.Meta(max_length=MAX_DOCUMENT_LEAVES)]
+        | Annotated[int, msgspec.Meta(ge=0, le=MAX_DOCUMENT_LEAVES)]
+    )
+    data: (
+        Annotated[bytes, msgspec.Meta(max_length=MAX_DOCUMENT_BYTES)]
+        | Annotated[int, msgspec.Meta(ge=0, le=MAX_DOCUMENT_BYTES)]
+    )
     tokens: _Count
 
 
@@ -179,6 +193,8 @@ def document_leaf_hashes(document: PayloadDocument) -> list[bytes]:
 
 def document_tree(document: PayloadDocument) -> DocumentTree:
     """What is committed of a document (P3)."""
+    if document.erased is not None:
+        return document.erased
     root = merkle.root_of_hashes(document_leaf_hashes(document))
     return DocumentTree(root, len(document.slices), document.tokens, document.size_bytes)
 
@@ -207,21 +223,43 @@ def encode_payload(
         raise BadInput(f"an account id of {len(account)} bytes, not {ACCOUNT_BYTES}")
     if not 1 <= canon_version <= MAX_CANON_VERSION:
         raise BadInput(f"canon version {canon_version} is not within 1 to {MAX_CANON_VERSION}")
-    records = []
-    for index, document in enumerate(documents):
-        lengths = tuple(map(len, document.slices))
-        if len(document.salt) != SALT_BYTES:
-            raise BadInput(f"document {index} has a salt of {len(document.salt)} bytes, not 32")
-        if lengths and not 1 <= min(lengths) <= max(lengths) <= MAX_LEAF_BYTES:
-            raise BadInput(
-                f"document {index} has a leaf that is empty or larger than {MAX_LEAF_BYTES:,} bytes"
-            )
-        record = _DocumentRecord(document.salt, lengths, document.data, document.tokens)
-        _check_record(index, record)
-        records.append(record)
+    records = [_record(index, document) for index, document in enumerate(documents)]
     data = encode(_Container(CONTAINER, canon_version, account, tuple(records)))
     _check_size(len(data))
     return data
+
+
+def _record(index: int, document: PayloadDocument) -> _DocumentRecord:
+    """A document as the container has it. BadInput when it breaks a limit."""
+    tree = document.erased
+    if tree is not None:
+        record = _DocumentRecord(tree.root, tree.leaf_count, tree.size_bytes, tree.tokens)
+        _check_record(index, record)
+        return record
+    lengths = tuple(map(len, document.slices))
+    if len(document.salt) != SALT_BYTES:
+        raise BadInput(f"document {index} has a salt of {len(document.salt)} bytes, not 32")
+    if lengths and not 1 <= min(lengths) <= max(lengths) <= MAX_LEAF_BYTES:
+        raise BadInput(
+            f"document {index} has a leaf that is empty or larger than {MAX_LEAF_BYTES:,} bytes"
+        )
+    record = _DocumentRecord(document.salt, lengths, document.data, document.tokens)
+    _check_record(index, record)
+    return record
+
+
+def erase_documents(payload: Payload, chosen: Collection[int]) -> bytes:
+    """The container of a payload without some of its documents (P6): its commitment stays."""
+    kept = [
+        erased_document(tree) if index in chosen else document
+        for index, (document, tree) in enumerate(zip(payload.documents, payload.trees, strict=True))
+    ]
+    return encode_payload(payload.account, payload.canon_version, kept)
+
+
+def erased_document(tree: DocumentTree) -> PayloadDocument:
+    """What is left of a document that was erased."""
+    return PayloadDocument(b"", (), tree.tokens, tree)
 
 
 def decode_payload(data: bytes) -> Payload:
@@ -237,6 +275,10 @@ def decode_payload(data: bytes) -> Payload:
     documents = []
     for index, record in enumerate(container.documents):
         _check_record(index, record)
+        if isinstance(record.leaf_lengths, int) or isinstance(record.data, int):
+            tree = _erased_tree(index, record)
+            documents.append(erased_document(tree))
+            continue
         bounds = accumulate(record.leaf_lengths, initial=0)
         slices = tuple(record.data[start:end] for start, end in pairwise(bounds))
         documents.append(PayloadDocument(record.salt, slices, record.tokens))
@@ -272,6 +314,8 @@ def prove_leaf(payload: Payload, document: int, leaf: int) -> PayloadLeafProof:
     if not 0 <= document < len(payload.documents):
         raise ValueError(f"no document {document} among {len(payload.documents)}")
     source = payload.documents[document]
+    if source.erased is not None:
+        raise ValueError(f"document {document} was erased")
     leaf_path = merkle.inclusion_proof(document_leaf_hashes(source), leaf)
     document_hashes = [merkle.leaf_hash(encode(tree)) for tree in payload.trees]
     return PayloadLeafProof(
@@ -298,15 +342,27 @@ def _check_count(documents: int) -> None:
         raise BadInput(f"{documents:,} documents; a payload holds at most {MAX_DOCUMENTS:,}")
 
 
+def _erased_tree(index: int, record: _DocumentRecord) -> DocumentTree:
+    """The tree of an erased document (P6). BadInput when no document has such a one."""
+    leaves, size_bytes = record.leaf_lengths, record.data
+    if not isinstance(leaves, int) or not isinstance(size_bytes, int):
+        raise BadInput(f"document {index} is neither whole nor erased")
+    if not leaves <= size_bytes <= leaves * MAX_LEAF_BYTES:
+        raise BadInput(f"document {index} has {size_bytes:,} bytes in {leaves:,} leaves")
+    return DocumentTree(record.salt, leaves, record.tokens, size_bytes)
+
+
 def _check_record(index: int, record: _DocumentRecord) -> None:
     """What the field types alone do not say, and what constructing a record does not check."""
-    size_bytes = len(record.data)
-    if size_bytes > MAX_DOCUMENT_BYTES or len(record.leaf_lengths) > MAX_DOCUMENT_LEAVES:
+    lengths = record.leaf_lengths
+    leaves = lengths if isinstance(lengths, int) else len(lengths)
+    size_bytes = record.data if isinstance(record.data, int) else len(record.data)
+    if size_bytes > MAX_DOCUMENT_BYTES or leaves > MAX_DOCUMENT_LEAVES:
         raise BadInput(
-            f"document {index} has {size_bytes:,} bytes in {len(record.leaf_lengths):,} leaves; at "
+            f"document {index} has {size_bytes:,} bytes in {leaves:,} leaves; at "
             f"most {MAX_DOCUMENT_BYTES:,} bytes in {MAX_DOCUMENT_LEAVES:,} leaves are allowed"
         )
-    if sum(record.leaf_lengths) != size_bytes:
+    if not isinstance(lengths, int) and sum(lengths) != size_bytes:
         raise BadInput(f"document {index} has leaves that do not add up to its bytes")
     if not 0 <= record.tokens <= size_bytes:
         raise BadInput(f"document {index} counts {record.tokens} tokens in {size_bytes} bytes")

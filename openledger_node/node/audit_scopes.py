@@ -15,7 +15,7 @@ from openledger_node.attribution.reference import Attribution, attribute
 from openledger_node.attribution.scope import Scope, ScopeDocument, make_scope
 from openledger_node.credit import views
 from openledger_node.ledger.errors import BadInput, UsageError
-from openledger_node.ledger.kinds import DataContribute
+from openledger_node.ledger.kinds import DataContribute, UseReceipt
 from openledger_node.node.core import Progress
 from openledger_node.node.reading import body_of, events_of, find_event
 from openledger_node.node.retrieval import (
@@ -76,6 +76,16 @@ class PastScopes:
         left = view.withdrawn_epoch
         return None if left is not None and left <= epoch else view
 
+    def may_be_gone(self, body: UseReceipt) -> int:
+        """How many branches of a receipt's evidence may have been erased with contributions."""
+        if body.method == "retrieved":
+            return sum(view.erased for view in views.contributions(self._snapshot.state))
+        return len(self.of_model(body.model, body.snapshot_epoch).erased)
+
+    def is_erased(self, contribution_id: bytes) -> bool:
+        view = views.contribution(self._snapshot.state, contribution_id)
+        return view is not None and view.erased
+
     def commons(self, epoch: int) -> list[bytes]:
         """The texts in scope at the end of an epoch that only cut."""
         listed = sorted(key for key, since in self._common_since.items() if since <= epoch)
@@ -128,7 +138,8 @@ class PastScope:
             view = scopes.view(contribution_id, epoch)
             if view is not None:
                 self._members[contribution_id] = scopes.member(contribution_id, view)
-        self.missing = tuple(key for key in self._members if scopes.texts(key) is None)
+        self.erased = frozenset(key for key in self._members if scopes.is_erased(key))
+        self._missing = frozenset(key for key in self._members if scopes.texts(key) is None)
         self._commons = [
             document
             for key in commons
@@ -138,9 +149,18 @@ class PastScope:
         self._commons_missing = any(scopes.texts(key) is None for key in commons)
         self._whole_scope: Scope | None = None
 
-    def known(self, erased: frozenset[bytes]) -> Known:
-        """What the audit may rely on."""
-        return Known(self._members, frozenset(self.missing), self._commons_missing, erased)
+    @property
+    def missing(self) -> tuple[bytes, ...]:
+        """Members whose text is not held here, though it was not erased."""
+        return tuple(sorted(self._missing - self.erased))
+
+    def known(self, erased: frozenset[bytes] = frozenset()) -> Known:
+        """What the audit may rely on. `erased`: contributions whose branch is gone with them."""
+        return Known(self._members, self._missing, self._commons_missing, erased)
+
+    def account_of(self, contribution_id: bytes) -> bytes | None:
+        member = self._members.get(contribution_id)
+        return member.account if member is not None else None
 
     def attribute(self, number: int, tokens: Sequence[bytes]) -> Attribution:
         """What output `number` draws on. BadInput when a passage lies outside its contribution."""

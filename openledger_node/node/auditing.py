@@ -18,7 +18,7 @@ from typing import Final
 
 from openledger_node.attribution.audit import Claims, Finding, Ground, compare
 from openledger_node.attribution.canon import canonical_text
-from openledger_node.attribution.evidence import Branch, decode_evidence
+from openledger_node.attribution.evidence import Branch, decode_evidence, erased_branches
 from openledger_node.attribution.reference import MAX_OUTPUT_TOKENS
 from openledger_node.attribution.weights import Weights
 from openledger_node.credit import views
@@ -84,24 +84,22 @@ def audit_receipt(
     if evidence is None or (output is None and outputs is None):
         return _withheld(snapshot, found, body)
     try:
-        branches = decode_evidence(evidence)
+        branches, gone = decode_evidence(evidence), erased_branches(evidence)
         tokens = _tokens(body, output, outputs)
     except BadInput as error:
-        return Audited(receipt_id, (Finding(Ground.EVIDENCE_WITHHELD, error.message),))
-    return _audit(snapshot, receipt_id, body, branches, tokens, progress)
+        return Audited(receipt_id, _absent(error.message))
+    return _audit(snapshot, _Held(receipt_id, body, provider, branches, gone, tokens), progress)
 
 
 def _withheld(snapshot: Snapshot, found: Located, body: UseReceipt) -> Audited:
     commits = [body.output_root]
     if found.event.payload_commit is None:
-        what = "the receipt commits to no evidence"
-        return Audited(found.event_id, (Finding(Ground.EVIDENCE_WITHHELD, what),))
+        return Audited(found.event_id, _absent("the receipt commits to no evidence"))
     commits.append(found.event.payload_commit)
     if any(snapshot.is_erased(commit) for commit in commits):
-        what = "its provider had the evidence erased"
-        return Audited(found.event_id, (Finding(Ground.EVIDENCE_WITHHELD, what),))
+        return Audited(found.event_id, _absent("its provider had the evidence erased"))
     what = "the evidence and outputs of the receipt are not held here"
-    return Audited(found.event_id, (Finding(Ground.EVIDENCE_WITHHELD, what),), absent=True)
+    return Audited(found.event_id, _absent(what), absent=True)
 
 
 def _tokens(
@@ -127,38 +125,57 @@ def _tokens(
     return found
 
 
-def _audit(
-    snapshot: Snapshot,
-    receipt_id: bytes,
-    body: UseReceipt,
-    branches: tuple[Branch, ...],
-    tokens: list[list[bytes]],
-    progress: Progress,
-) -> Audited:
-    claims = Claims(Weights(body.weights, body.unattributed_ppm), branches)
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A receipt with all that its audit needs."""
+
+    receipt_id: bytes
+    body: UseReceipt
+    provider: bytes
+    branches: tuple[Branch, ...]
+    gone: int
+    tokens: list[list[bytes]]
+
+
+def _audit(snapshot: Snapshot, held: _Held, progress: Progress) -> Audited:
+    body = held.body
     scopes = PastScopes(snapshot, progress)
+    if held.gone > scopes.may_be_gone(body):
+        return Audited(held.receipt_id, _absent("branches of the evidence are missing"), (), True)
 
     def scope_at(epoch: int) -> PastScope:
         if body.method == "retrieved":
-            return scopes.of_passages(branches, epoch)
+            return scopes.of_passages(held.branches, epoch)
         return scopes.of_model(body.model, epoch)
 
-    def findings_at(scope: PastScope) -> tuple[Finding, ...]:
-        try:
-            expected = [scope.attribute(number, each) for number, each in enumerate(tokens)]
-        except BadInput as error:
-            return (Finding(Ground.INCLUSION, error.message),)
-        return compare(claims, tokens, expected, scope.known(frozenset()))
-
     scope = scope_at(body.snapshot_epoch)
-    findings = findings_at(scope)
+    findings = _findings(held, scope)
     if findings and findings[0].ground in (Ground.BETTER_SPAN, Ground.SNAPSHOT):
-        for epoch in _other_epochs(snapshot, receipt_id, body):
-            if not findings_at(scope_at(epoch)):
+        for epoch in _other_epochs(snapshot, held.receipt_id, body):
+            if not _findings(held, scope_at(epoch)):
                 what = f"it names epoch {body.snapshot_epoch}, and has the weights of epoch {epoch}"
                 findings = (Finding(Ground.SNAPSHOT, what), *findings)
                 break
-    return Audited(receipt_id, findings, scope.missing, checked_outputs=len(tokens))
+    return Audited(held.receipt_id, findings, scope.missing, checked_outputs=len(held.tokens))
+
+
+def _findings(held: _Held, scope: PastScope) -> tuple[Finding, ...]:
+    """What is wrong with a receipt over one scope."""
+    try:
+        expected = [scope.attribute(number, each) for number, each in enumerate(held.tokens)]
+    except BadInput as error:
+        return (Finding(Ground.INCLUSION, error.message),)
+    shown = {branch.contribution_id for branch in held.branches}
+    erased = scope.erased - shown if held.gone else frozenset()
+    own = [key for key, _ in held.body.weights if key in erased]
+    if any(scope.account_of(key) == held.provider for key in own):
+        return _absent("the provider erased a contribution of its own with its branch")
+    weights = Weights(held.body.weights, held.body.unattributed_ppm)
+    return compare(Claims(weights, held.branches), held.tokens, expected, scope.known(erased))
+
+
+def _absent(what: str) -> tuple[Finding, ...]:
+    return (Finding(Ground.EVIDENCE_WITHHELD, what),)
 
 
 def _other_epochs(snapshot: Snapshot, receipt_id: bytes, body: UseReceipt) -> list[int]:

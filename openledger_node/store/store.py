@@ -290,11 +290,24 @@ class Store:
             finally:
                 os.close(folder)
 
+    def replace_payload(self, commit: bytes, data: bytes) -> None:
+        """Keeps other bytes of the same commitment: a part of the payload was erased (P6).
+
+        In the store whatever their size, so that old and new change places at once.
+        """
+        with self.environment.writing(len(data)) as txn:
+            put_small_payload(txn, commit, data)
+        self._remove_file(commit)
+
     def erase_payload(self, commit: bytes) -> None:
         """Forgets a payload's bytes and salts; that it was erased stays known."""
         with self.environment.writing() as txn:
             txn.delete("blobs", commit)
             txn.put("payloads", commit, encode(PayloadRecord(0, bytes(32), ERASED)))
+        self._remove_file(commit)
+
+    def _remove_file(self, commit: bytes) -> None:
+        """Overwrites and deletes a payload's file, if it has one."""
         path = payload_path(self.home, commit)
         if path.exists():
             size_bytes = path.stat().st_size

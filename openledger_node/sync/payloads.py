@@ -3,10 +3,12 @@
 - Y19 An answer to PAYLOAD_WANT gives the trees of all documents (P3), then, from the document
   asked for on, each document: salt, leaf lengths and leaf hashes from leaf 0, in one or more
   DOCUMENT frames (one without leaves too); then its leaves in PIECE frames of whole leaves, in the
-  first document from the leaf asked for on.
+  first document from the leaf asked for on. A document that was erased (P6) is one DOCUMENT frame
+  with a salt of zeros and no leaves.
 - Y20 The trees must give the commitment together with the account of the event's log (P3), a
   document's leaf hashes its root, its lengths its bytes, and each leaf its hash (P2). Each is
-  checked before anything that rests on it is kept.
+  checked before anything that rests on it is kept. Of erased documents as many are taken as whoever
+  asked allows.
 
 The canon version is no part of the commitment: who has the event compares it with the event.
 
@@ -33,12 +35,14 @@ from openledger_node.ledger.payload import (
     MAX_DOCUMENTS,
     MAX_LEAF_BYTES,
     MAX_PAYLOAD_BYTES,
+    SALT_BYTES,
     DocumentTree,
     Payload,
     PayloadDocument,
     commitment,
     document_leaf_hashes,
     encode_payload,
+    erased_document,
     inner_hash,
 )
 from openledger_node.sync.events import DocumentCame, PayloadHeadCame, PieceCame
@@ -51,6 +55,7 @@ MAX_LEAVES_A_FRAME: Final = 8_192
 """36 bytes each in DOCUMENT."""
 PIECE_BYTES: Final = 256 * 1_024
 """Of leaves in a PIECE, unless one leaf alone has more."""
+ERASED_SALT: Final = bytes(SALT_BYTES)
 DOCUMENT_OVERHEAD_BYTES: Final = 39
 """What a container has for a document besides its bytes and a byte for each leaf, at least (P5)."""
 
@@ -81,6 +86,9 @@ def plan(
 
 
 def _document_frames(want_id: int, index: int, source: PayloadDocument) -> Iterator[Document]:
+    if source.erased is not None:
+        yield Document(want_id, index, 0, ERASED_SALT, b"", b"")
+        return
     hashes = document_leaf_hashes(source)
     for first in range(0, len(hashes), MAX_LEAVES_A_FRAME) or range(1):
         stop = first + MAX_LEAVES_A_FRAME
@@ -125,8 +133,19 @@ class _Half:
 class PayloadIntake:
     """Takes a payload from one peer after another; every call verifies what it is given (Y20)."""
 
-    def __init__(self, commit: bytes, account: bytes, max_bytes: int = MAX_PAYLOAD_BYTES) -> None:
-        """The event's `payload_commit`, its log's account, and what its container may have."""
+    def __init__(
+        self,
+        commit: bytes,
+        account: bytes,
+        max_bytes: int = MAX_PAYLOAD_BYTES,
+        *,
+        may_lack: int = 0,
+    ) -> None:
+        """The event's `payload_commit`, its log's account, and what its container may have.
+
+        `may_lack`: how many documents may be erased (P6).
+        """
+        self._may_lack = may_lack
         self._commit = commit
         self._account = account
         self._max_bytes = min(max_bytes, MAX_PAYLOAD_BYTES)
@@ -194,6 +213,11 @@ class PayloadIntake:
 
     def _take_document(self, event: DocumentCame) -> None:
         tree, half = self._current_tree(event.document), self._half
+        if self._is_erased(event, tree):
+            self._may_lack -= 1
+            self._documents.append(erased_document(tree))
+            self._half = _Half()
+            return
         count, odd = divmod(len(event.lengths), U32_BYTES)
         if odd or len(event.hashes) != count * HASH_BYTES:
             raise fault("lengths", "leaf lengths and leaf hashes of different numbers")
@@ -209,6 +233,10 @@ class PayloadIntake:
         if event.first + count == tree.leaf_count:
             self._check_half(tree)
             self._end_if_whole(tree)
+
+    def _is_erased(self, event: DocumentCame, tree: DocumentTree) -> bool:
+        bare = event.salt == ERASED_SALT and not event.lengths and not event.hashes
+        return self._may_lack > 0 and bare and tree.leaf_count > 0 and not self._half.slices
 
     def _check_half(self, tree: DocumentTree) -> None:
         """All lengths and hashes of a document have come."""

@@ -17,6 +17,7 @@ from openledger_node.ledger.payload import (
     cut_binary,
     decode_payload,
     encode_payload,
+    erase_documents,
 )
 from openledger_node.sync import messages as m
 from openledger_node.sync import payloads
@@ -344,3 +345,39 @@ def test_any_change_of_any_frame_is_found_or_makes_no_difference(
     if intake.is_whole:
         commit = decode_payload(intake.container()).commit
         assert commit == decode_payload(container).commit
+
+
+# Erased documents.
+
+
+def erased(container: bytes, *chosen: int) -> bytes:
+    return erase_documents(decode_payload(container), chosen)
+
+
+@pytest.mark.rule("Y19", "Y20", "P6")
+@pytest.mark.parametrize("chosen", [(0,), (2,), (0, 2)])
+def test_a_payload_of_which_a_part_was_erased_goes_there_and_back(chosen: tuple[int, ...]) -> None:
+    whole = container_of(SOME)
+    left = erased(whole, *chosen)
+    intake = payloads.PayloadIntake(decode_payload(whole).commit, AUTHOR, len(whole), may_lack=2)
+    assert fed(intake, frames_of(left)).container() == left
+
+
+@pytest.mark.rule("Y20", "P6")
+def test_an_erased_document_is_a_fault_where_nothing_may_lack() -> None:
+    whole = container_of(SOME)
+    assert fault_of(intake_of(whole), frames_of(erased(whole, 0))) == "bad_payload"
+    commit = decode_payload(whole).commit
+    one = payloads.PayloadIntake(commit, AUTHOR, len(whole), may_lack=1)
+    assert fault_of(one, frames_of(erased(whole, 0, 2))) == "bad_payload"
+
+
+@pytest.mark.rule("Y20", "P6")
+def test_a_document_of_which_leaves_came_is_not_erased_any_more() -> None:
+    whole = container_of([document(b"one" * 9, b"two" * 9, tokens=2)])
+    intake = payloads.PayloadIntake(decode_payload(whole).commit, AUTHOR, len(whole), may_lack=2)
+    head, first, piece = frames_of(whole)
+    assert isinstance(piece, m.Piece)
+    fed(intake, [head, first, replace(piece, data=b"one" * 9)])
+    intake.restart()
+    assert fault_of(intake, frames_of(erased(whole, 0), intake.resume_point)) == "bad_payload"

@@ -15,6 +15,7 @@ from openledger_node.ledger.forks import ForkEvidence, verify_fork
 from openledger_node.ledger.heads import Mark, SignedHead, VerifiedHead, verify_head
 from openledger_node.ledger.merkle import Frontier, leaf_hashes
 from openledger_node.node.core import NodeCore
+from openledger_node.node.erasing import keep_payload
 from openledger_node.node.replication.admission import Admission, Owner
 from openledger_node.node.replication.engine import Hooks, Hub, Identity
 from openledger_node.node.replication.holder import Arrival, Landed, Served
@@ -141,7 +142,7 @@ class HomeHolder:
             return payload_for(snapshot, account, device, event_id, commit)
 
     def put_payload(self, commit: bytes, data: bytes) -> None:
-        self._store.put_payload(commit, data)
+        keep_payload(self._store, commit, data)
 
     # Forks.
 
