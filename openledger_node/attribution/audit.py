@@ -11,6 +11,9 @@ and as many texts of the scope as it was given. The checks, and the ground each 
 - V5 `arithmetic`: weights that do not follow from the claimed spans by R4 at all.
 - V6 `evidence_withheld`: evidence or outputs that are not to be had, or not well-formed.
 
+Weights are not judged while a map is missing, nor when maps may have moved the tokens of a branch
+that was erased.
+
 V3 never accuses the honest, even when texts are missing here. A token claimed for a contribution
 whose text is missing is passed over: its match may be longer than the leaves shown. Any other token
 that belongs, among the texts held, to start i with (L, P), cannot belong to another held place in
@@ -72,14 +75,16 @@ class Known:
     """What an auditor knows of a scope.
 
     `missing`: members whose text is not held here. `commons_missing`: so is that of a common text.
-    `erased`: contributions whose branch of the evidence was erased with them. `orders` has ledger
-    orders of contributions outside the scope that derivation maps name.
+    `maps_missing`: so is a derivation map that counts. `erased`: contributions whose branch of the
+    evidence was erased with them. `orders` has ledger orders of contributions outside the scope
+    that derivation maps name.
     """
 
     members: Mapping[bytes, Member]
     missing: frozenset[bytes] = frozenset()
     commons_missing: bool = False
     erased: frozenset[bytes] = frozenset()
+    maps_missing: bool = False
     orders: Mapping[bytes, LedgerOrder] | None = None
 
 
@@ -229,7 +234,8 @@ def _weights_fault(
     for branch in claims.branches:
         orders.setdefault(branch.contribution_id, pending_order(branch.contribution_id, 0))
     erased = {key: ppm for key, ppm in claims.weights.contributions if key in known.erased}
-    if erased and sum(token_counts) > MAX_TOKENS_REBUILT:
+    unsure = derivation is not None or sum(token_counts) > MAX_TOKENS_REBUILT
+    if known.maps_missing or (known.erased and unsure):
         return []
 
     def weighed(maps: Derivation | None) -> Weights | None:

@@ -17,6 +17,7 @@ from openledger_node.credit import views
 from openledger_node.ledger.errors import BadInput, UsageError
 from openledger_node.ledger.kinds import DataContribute, UseReceipt
 from openledger_node.node.core import Progress
+from openledger_node.node.derivation_maps import MapsInForce, maps_in_force
 from openledger_node.node.reading import body_of, events_of, find_event
 from openledger_node.node.retrieval import (
     HeldTexts,
@@ -67,6 +68,9 @@ class PastScopes:
             self._texts[contribution_id] = held_texts(self._snapshot, contribution_id)
             self._progress(len(self._texts), None, "contributions read")
         return self._texts[contribution_id]
+
+    def maps(self, subjects: Iterable[bytes], epoch: int) -> MapsInForce:
+        return maps_in_force(self._snapshot, subjects, epoch=epoch)
 
     def view(self, contribution_id: bytes, epoch: int) -> views.ContributionView | None:
         """A contribution, when it was in scope at the end of an epoch."""
@@ -131,6 +135,7 @@ class PastScope:
         listed: dict[int, list[Retrieved]] | None,
     ) -> None:
         self._scopes = scopes
+        self._epoch = epoch
         self._listed = listed
         commons = scopes.commons(epoch)
         self._members: dict[bytes, Member] = {}
@@ -154,9 +159,20 @@ class PastScope:
         """Members whose text is not held here, though it was not erased."""
         return tuple(sorted(self._missing - self.erased))
 
-    def known(self, erased: frozenset[bytes] = frozenset()) -> Known:
+    def maps(self, subjects: Iterable[bytes]) -> MapsInForce:
+        """The derivation maps of some members that counted then (R3)."""
+        return self._scopes.maps(subjects, self._epoch)
+
+    def known(self, maps: MapsInForce, erased: frozenset[bytes]) -> Known:
         """What the audit may rely on. `erased`: contributions whose branch is gone with them."""
-        return Known(self._members, self._missing, self._commons_missing, erased)
+        return Known(
+            self._members,
+            self._missing,
+            self._commons_missing,
+            erased,
+            bool(maps.missing),
+            maps.orders,
+        )
 
     def account_of(self, contribution_id: bytes) -> bytes | None:
         member = self._members.get(contribution_id)

@@ -48,7 +48,8 @@ _KIND_WINDOW_BYTES: Final = 32
 @dataclass(frozen=True, slots=True)
 class Audited:
     """What an audit found. `absent`: the evidence or outputs are not here, and were not erased.
-    `missing`: contributions of the scope whose text is not held here. `checked_outputs`: how many.
+    `missing`: contributions of the scope whose text is not held here, and derivations whose map is
+    not. `checked_outputs`: how many.
     """
 
     receipt_id: bytes
@@ -156,7 +157,8 @@ def _audit(snapshot: Snapshot, held: _Held, progress: Progress) -> Audited:
                 what = f"it names epoch {body.snapshot_epoch}, and has the weights of epoch {epoch}"
                 findings = (Finding(Ground.SNAPSHOT, what), *findings)
                 break
-    return Audited(held.receipt_id, findings, scope.missing, checked_outputs=len(held.tokens))
+    missing = (*scope.missing, *scope.maps(b.contribution_id for b in held.branches).missing)
+    return Audited(held.receipt_id, findings, missing, checked_outputs=len(held.tokens))
 
 
 def _findings(held: _Held, scope: PastScope) -> tuple[Finding, ...]:
@@ -170,8 +172,10 @@ def _findings(held: _Held, scope: PastScope) -> tuple[Finding, ...]:
     own = [key for key, _ in held.body.weights if key in erased]
     if any(scope.account_of(key) == held.provider for key in own):
         return _absent("the provider erased a contribution of its own with its branch")
-    weights = Weights(held.body.weights, held.body.unattributed_ppm)
-    return compare(Claims(weights, held.branches), held.tokens, expected, scope.known(erased))
+    claims = Claims(Weights(held.body.weights, held.body.unattributed_ppm), held.branches)
+    maps = scope.maps({contribution_id for contribution_id, _ in claims.spans()})
+    known = scope.known(maps, erased)
+    return compare(claims, held.tokens, expected, known, maps.redirect or None)
 
 
 def _absent(what: str) -> tuple[Finding, ...]:

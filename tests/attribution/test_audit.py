@@ -301,6 +301,23 @@ def test_an_erased_branch_leaves_the_rest_checkable(stage: Stage) -> None:
     assert grounds(seen.audit(Claims(lie, kept))) == ["arithmetic"]
 
 
+@pytest.mark.rule("V4", "V5")
+def test_weights_are_not_judged_while_a_map_is_missing(stage: Stage) -> None:
+    lie = replace(stage.claims(), weights=Weights((), 1_000_000))
+    blind = replace(stage, known=replace(stage.known, maps_missing=True))
+    assert grounds(stage.audit(lie)) == ["arithmetic"]
+    assert blind.audit(lie) == ()
+
+
+@pytest.mark.rule("V5")
+def test_weights_are_not_judged_when_maps_may_have_moved_what_was_erased(stage: Stage) -> None:
+    claims = stage.claims(derivation=halves)
+    kept = tuple(branch for branch in claims.branches if branch.contribution_id != B)
+    erased = replace(stage.known, erased=frozenset([B]), missing=frozenset([B]))
+    seen = replace(stage.without(B), known=erased)
+    assert seen.audit(replace(claims, branches=kept), halves) == ()
+
+
 def test_outputs_and_attributions_must_be_as_many(stage: Stage) -> None:
     with pytest.raises(ValueError, match="2 outputs with 1"):
         compare(stage.claims(), stage.outputs, stage.attributions()[:1], stage.known)

@@ -10,13 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from openledger_node.attribution.redirect import Redirect
 from openledger_node.attribution.reference import Attribution, Span
 from openledger_node.attribution.weights import Weights, weigh
 from openledger_node.credit import views
 from openledger_node.ledger.errors import Refused, UsageError
 from openledger_node.node import auditing, uses
+from openledger_node.node.derivation_maps import MapsInForce
 from openledger_node.node.uses import AttributedOutput
-from tests.kit.homes import CREDIT, WITNESS, Coop, Ready, ready, words
+from tests.kit.homes import CREDIT, HARBOUR, WITNESS, Coop, Ready, ready, words
 
 FEE = 10 * CREDIT
 OUTPUT = " ".join([words("harbour", 30, 40), words("nobody", 5), words("baker", 20, 100)])
@@ -216,6 +218,31 @@ def test_a_provider_that_leaves_out_what_it_retrieved_is_caught(
         retrieved=[f"{slow.harbour}:0:30-60", slow.bakers],
     )
     caught(slow, receipt, "better_span")
+
+
+@pytest.mark.rule("V4", "R3", "J1")
+def test_a_provider_that_ignores_a_derivation_is_caught(
+    slow: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coop = slow.coop
+    copy = coop.add_text("maker", "copy", words("own", 100) + " " + HARBOUR)
+    coop.settle()
+    model = coop["maker"].model_register("copier", trained_on=[(copy, 1)]).model_id
+    coop.settle()
+    stage = replace(slow, model=model)
+    honest = stage.use(OUTPUT)
+    assert honest.ppm == {slow.harbour: TRUE_PPM[0]}
+    coop.settle()
+    assert coop["maker"].challenge(honest.receipt_id).faults == ()
+
+    def none_in_force(*_: Any, **__: Any) -> MapsInForce:
+        return MapsInForce(Redirect([], {}), {}, ())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(uses, "maps_in_force", none_in_force)
+        receipt = cheat(stage, monkeypatch)
+    assert dict(coop["maker"].show(receipt).body["weights"]) == {copy: TRUE_PPM[0]}
+    caught(stage, receipt, "derivation")
 
 
 @pytest.mark.rule("V6", "J2")
