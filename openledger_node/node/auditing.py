@@ -8,6 +8,9 @@ less is said in attribution/audit.py.
   nothing and no text of the scope is missing here.
 - J2 While evidence, outputs or texts are missing it waits for them, until half of the hold is over:
   then what is still withheld upholds the challenge (V6), and texts alone are passed over.
+- J3 A seat votes 1 on a derivation that its contribution's account has not accepted when it finds
+  the same map over the texts that it holds. It looks once an epoch, for the first `dispute_epochs`
+  epochs, and never votes 0: it may hold fewer texts than whoever claimed it.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from openledger_node.ledger.errors import BadInput, UsageError
 from openledger_node.ledger.kinds import (
     MAX_SNAPSHOT_AGE_EPOCHS,
     AuditVerdict,
+    DataDerivation,
     UseReceipt,
     parse_body,
 )
@@ -33,7 +37,8 @@ from openledger_node.ledger.payload import decode_payload
 from openledger_node.node.audit_scopes import PastScope, PastScopes
 from openledger_node.node.claims import own_payload
 from openledger_node.node.core import NodeCore, Progress, no_progress
-from openledger_node.node.reading import Located, body_of, must_find, well_formed
+from openledger_node.node.derivations import recomputed_root
+from openledger_node.node.reading import Located, body_of, find_event, must_find, well_formed
 from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.writer import Draft
 
@@ -192,25 +197,50 @@ def _other_epochs(snapshot: Snapshot, receipt_id: bytes, body: UseReceipt) -> li
 
 
 def judge_challenges(core: NodeCore, progress: Progress = no_progress) -> list[Draft]:
-    """The votes that this home's seat has to cast now on challenged receipts (J1, J2)."""
-    drafts = []
+    """The votes that this home's seat has to cast now (J1 to J3)."""
     with core.store.read() as snapshot:
-        rules = views.rules(snapshot.state)
+        state = snapshot.state
+        rules = views.rules(state)
+        hold_epochs = rules.params.dispute_epochs
         if (core.account_id, core.device) not in rules.seats:
             return []
-        cast: frozenset[bytes] | None = None
-        for receipt in views.open_challenges(snapshot.state):
-            cast = _votes_under_way(core, snapshot) if cast is None else cast
-            voted = core.device in views.votes(snapshot.state, receipt.receipt_id)
-            if voted or receipt.receipt_id in cast:
-                continue
-            vote = _vote(snapshot, receipt, rules.params.dispute_epochs, progress)
-            if vote is not None:
-                body = AuditVerdict(receipt.receipt_id, int(vote))
-                drafts.append(core.draft("audit.verdict", body))
-            if len(drafts) == MAX_VERDICTS_AT_ONCE:
-                break
+        receipts = list(views.open_challenges(state))
+        claims = [
+            view
+            for view in views.derivations(state)
+            if view.status == "pending" and view.epoch + hold_epochs > snapshot.last_epoch()
+        ]
+        if not receipts and not claims:
+            return []
+        under_way = _votes_under_way(core, snapshot)
+
+        def is_open(target: bytes) -> bool:
+            return target not in under_way and core.device not in views.votes(state, target)
+
+        drafts: list[Draft] = []
+        for receipt in receipts:
+            if len(drafts) < MAX_VERDICTS_AT_ONCE and is_open(receipt.receipt_id):
+                vote = _vote(snapshot, receipt, hold_epochs, progress)
+                if vote is not None:
+                    drafts.append(_verdict(core, receipt.receipt_id, vote))
+        for claim in claims:
+            has_room = len(drafts) < MAX_VERDICTS_AT_ONCE and is_open(claim.derivation_id)
+            if has_room and _is_found_here(snapshot, claim, progress):
+                drafts.append(_verdict(core, claim.derivation_id, True))
     return drafts
+
+
+def _verdict(core: NodeCore, target: bytes, upheld: bool) -> Draft:
+    return core.draft("audit.verdict", AuditVerdict(target, int(upheld)))
+
+
+def _is_found_here(snapshot: Snapshot, claim: views.DerivationView, progress: Progress) -> bool:
+    """Whether this home finds the map that somebody claimed (J3)."""
+    found = find_event(snapshot, claim.derivation_id)
+    body = body_of(found) if found is not None else None
+    if not isinstance(body, DataDerivation):
+        return False
+    return recomputed_root(snapshot, claim.contribution, progress) == body.map_root
 
 
 def file_verdicts(core: NodeCore, progress: Progress = no_progress) -> int:

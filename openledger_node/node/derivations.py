@@ -179,6 +179,21 @@ def data_derive(
     )
 
 
+def recomputed_root(
+    snapshot: Snapshot, contribution_id: bytes, progress: Progress = no_progress
+) -> bytes | None:
+    """The root of the map that is found over the texts held here.
+
+    None when nothing is found, or when the contribution's own text is not held.
+    """
+    try:
+        work = _work(snapshot, contribution_id)
+    except Refused:
+        return None
+    entries = find_derived(snapshot, work, progress)
+    return map_root(contribution_id, entries) if entries else None
+
+
 def _work(snapshot: Snapshot, contribution_id: bytes) -> Work:
     """A registered contribution. Refused when its text is not held here."""
     found = must_find(snapshot, contribution_id)

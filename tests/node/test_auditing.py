@@ -15,8 +15,10 @@ from openledger_node.attribution.reference import Attribution, Span
 from openledger_node.attribution.weights import Weights, weigh
 from openledger_node.credit import views
 from openledger_node.ledger.errors import Refused, UsageError
+from openledger_node.ledger.kinds import DataDerivation
 from openledger_node.node import auditing, uses
 from openledger_node.node.derivation_maps import MapsInForce
+from openledger_node.node.derivations import recomputed_root
 from openledger_node.node.uses import AttributedOutput
 from tests.kit.homes import CREDIT, HARBOUR, WITNESS, Coop, Ready, ready, words
 
@@ -421,3 +423,60 @@ def test_a_receipt_of_a_batch_is_computed_over_all_its_outputs(
     slow.coop.settle()
     done = slow.coop["maker"].challenge(event.event_id)
     assert (done.filed, done.outputs) == (False, 3)
+
+
+# Claims of derivation.
+
+
+@pytest.fixture
+def copied(slow: Ready) -> tuple[Ready, str]:
+    """bert has registered a copy of alice's text, and declares nothing."""
+    copy = slow.coop.add_text("bert", "copy", words("own", 60) + " " + HARBOUR)
+    (event,) = slow.coop["bert"].log(kind="data.derivation").events
+    assert event.status == "pending"
+    return slow, copy
+
+
+def claimed(coop: Coop, contribution: str, home: str = "alice") -> str:
+    """A claim by another account than the contributor, final."""
+    with coop[home].core.store.read() as snapshot:
+        root = recomputed_root(snapshot, bytes.fromhex(contribution))
+    assert root is not None
+    done = coop[home].core.append_one(
+        "data.derivation", DataDerivation(bytes.fromhex(contribution), root, ())
+    )
+    coop.settle()
+    return done.event_id
+
+
+def derivation_status(coop: Coop, derivation: str) -> str:
+    with coop[WITNESS].core.store.read() as snapshot:
+        found = views.derivation(snapshot.state, bytes.fromhex(derivation))
+    assert found is not None
+    return found.status
+
+
+@pytest.mark.rule("J3")
+def test_a_seat_upholds_a_claim_that_it_finds_itself(copied: tuple[Ready, str]) -> None:
+    coop = copied[0].coop
+    coop.settle()
+    claim = claimed(coop, copied[1])
+    assert derivation_status(coop, claim) == "pending"
+    coop.settle()
+    assert derivation_status(coop, claim) == "upheld"
+    coop["alice"].datanet_create("something to close an epoch over")
+    coop.settle()
+    assert len(coop[WITNESS].log(kind="audit.verdict").events) == 1
+
+
+@pytest.mark.rule("J3")
+def test_a_seat_says_nothing_to_a_claim_that_it_does_not_find(copied: tuple[Ready, str]) -> None:
+    coop = copied[0].coop
+    coop.settle()
+    body = DataDerivation(bytes.fromhex(copied[1]), bytes(32), ())
+    claim = coop["alice"].core.append_one("data.derivation", body).event_id
+    for name in ("a", "b", "c", "d", "e"):
+        coop["alice"].datanet_create(name)
+        coop.settle()
+    assert derivation_status(coop, claim) == "pending"
+    assert coop[WITNESS].log(kind="audit.verdict").events == ()
