@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.benchmarks.derivation import DEFAULT_CHAINS, derivation
 from scripts.benchmarks.ledger import DEFAULT_EVENTS, DEFAULT_RUNS, ledger
 from scripts.benchmarks.meshing import DEFAULT_NODES, mesh
 from scripts.benchmarks.peers import DEFAULT_ENTRIES, DEFAULT_REPEATS, peers
@@ -70,6 +71,21 @@ def parser() -> argparse.ArgumentParser:
     four.add_argument("--nodes", type=positive, default=DEFAULT_NODES, metavar="N")
     four.add_argument("--runs", type=positive, default=1, metavar="R")
     four.add_argument("--dir", type=folder, metavar="DIR", help="where the homes are made")
+    five = commands.add_parser("derivation", help="what a copier of texts gets, by rule R3")
+    five.add_argument(
+        "--texts",
+        type=folder,
+        metavar="DIR",
+        help="texts named year_owner_....txt (default: the documentation on this machine)",
+    )
+    five.add_argument(
+        "--chain",
+        type=positive,
+        action="append",
+        metavar="N",
+        help="anchors that a chain must have; may be repeated",
+    )
+    five.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     return top
 
 
@@ -78,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command == "ledger":
         scales = tuple(given.events or DEFAULT_EVENTS)
         return ledger(scales, given.runs, given.only, given.json, given.dir)
+    if given.command == "derivation":
+        return derivation(given.texts, tuple(given.chain or DEFAULT_CHAINS), given.json)
     if given.command == "mesh":
         return mesh(given.nodes, given.runs, given.dir)
     if given.command == "sync":

@@ -106,3 +106,32 @@ def test_a_node_wishes_for_what_it_may_have_and_lacks(pair: Coop) -> None:
     assert data is not None
     pair["bob"].core.store.put_payload(ids[1], data)
     assert wishes.look() == []
+
+
+def test_the_map_of_a_derivation_goes_to_everybody_once_it_is_final(pair: Coop) -> None:
+    contributed(pair, "all")
+    pair.settle()
+    file = pair.write("copy.txt", words("w", 80))
+    added = pair["bob"].data_add([file], title="Copy", share="none")
+    assert added.derivation_id is not None
+    shown = pair["bob"].show(added.derivation_id)
+    assert shown.payload_commit is not None
+    ids = bytes.fromhex(shown.event_id), bytes.fromhex(shown.payload_commit)
+    alice = pair["alice"].core
+
+    def served_to(device: bytes) -> bool:
+        with pair["bob"].core.store.read() as snapshot:
+            return payload_for(snapshot, alice.account_id, device, *ids) is not None
+
+    assert not served_to(alice.device)
+    pair.gather()
+    assert WishList(alice).look() == []
+    pair[WITNESS].epoch_close()
+    bundle = pair.file()
+    pair[WITNESS].bundle_export(bundle, payloads=False)
+    for name in ("alice", "bob"):
+        pair[name].bundle_import(bundle)
+    assert served_to(alice.device)
+    assert served_to(key("stranger").public.raw)
+    (item,) = WishList(alice).look()
+    assert (item.event_id, item.commit) == ids

@@ -130,7 +130,7 @@ def _show_added(result: Added) -> None:
 def _show_sources(sources: Sequence[DerivedFrom]) -> None:
     for source in sources[:MAX_SOURCES_SHOWN]:
         text.say(
-            f"{text.percent(source.ppm)} of this contribution derives from "
+            f"{source.ppm / 10_000:.1f} % of this contribution derives from "
             f"{text.one_line(source.title) or 'a contribution not held here'}, "
             f"{text.short(source.contribution_id)} of account {text.short(source.account_id)}"
         )
