@@ -57,6 +57,8 @@ class Held:
     histories: Histories
     changed_heads: Callable[[], Sequence[SignedHead]]
     holds: Callable[[Mark], bool]
+    doubtful: frozenset[int] = frozenset()
+    """Seats with a log that is known to be forked: a leader does without their frontiers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +150,10 @@ def _propose(round_: Round, seat: Seat, held: Held, view: int, waited: bool) -> 
         frontiers, delta, cut_id = parent.frontiers, parent.cut_delta, parent.cut_id
     else:
         parent_certificate = ()
-        frontiers = tuple(sorted(event_id for event_id, _ in round_.frontiers.values()))
+        frontiers = _chosen_frontiers(round_, held)
         delta = own_cut(round_, held, frontiers) or ()
+        if len(frontiers) < round_.seats.quorum or not all(map(held.holds, delta)):
+            return None
         cut_id = cut_id_of(merged(held.previous, delta).values())
     body = WitnessPropose(
         round_.epoch,
@@ -165,6 +169,22 @@ def _propose(round_: Round, seat: Seat, held: Held, view: int, waited: bool) -> 
     return Said("witness.propose", body)
 
 
+def _chosen_frontiers(round_: Round, held: Held) -> tuple[bytes, ...]:
+    """The frontiers that a leader names (A3): of seats that give no cause for doubt.
+
+    Others may not hold what a seat that forked its log showed here, and nobody what a frontier
+    names that its seat alone has. The q honest seats' frontiers are free of both, in time.
+    """
+    doubtful = held.doubtful | {seat for seat, kind, _ in round_.evidence if "frontier" in kind}
+    return tuple(
+        sorted(
+            event_id
+            for seat, (event_id, body) in round_.frontiers.items()
+            if seat not in doubtful and all(held.holds(head.mark) for head in body.heads)
+        )
+    )
+
+
 def _newest_parent(round_: Round, view: int) -> tuple[int | None, bytes | None]:
     for at in range(view - 1, -1, -1):
         named = round_.notarised(at)
@@ -175,13 +195,13 @@ def _newest_parent(round_: Round, view: int) -> tuple[int | None, bytes | None]:
 
 def own_cut(round_: Round, held: Held, frontiers: Sequence[bytes]) -> tuple[Mark, ...] | None:
     """The cut that named frontiers make, or None when one of them is not known here."""
-    by_id = dict(round_.frontiers.values())
-    if any(named not in by_id for named in frontiers):
+    reports = round_.reports
+    if any(named not in reports for named in frontiers):
         return None
     return compute_cut(
         held.previous,
         held.previous_cut_id,
-        [by_id[named].heads for named in frontiers],
+        [reports[named][1].heads for named in frontiers],
         held.closures,
         held.histories,
     )
@@ -217,6 +237,9 @@ def proposal_fault(round_: Round, held: Held, body: WitnessPropose) -> str:
     if len(body.frontiers) < round_.seats.quorum:
         return f"it has {len(body.frontiers)} frontiers and needs {round_.seats.quorum}"
     if body.parent_id is None:
+        seats = [round_.reports[named][0] for named in body.frontiers if named in round_.reports]
+        if len(set(seats)) != len(seats):
+            return "it names two frontiers of one seat"
         expected = own_cut(round_, held, body.frontiers)
         if expected is None:
             return "it names a frontier that is not held"

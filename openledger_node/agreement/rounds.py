@@ -2,7 +2,9 @@
 
 `Round.add` takes an accepted witness event of this epoch, from any log of a seat's device. Of each
 seat the first frontier, the first proposal and notar of a view, the first final and skip of a view
-count; another one with other content is kept as evidence of misbehaviour and changes nothing. A
+count for what this seat says; another one with other content is kept as evidence of misbehaviour,
+and so is a skip beside a final of one view. Which comes first differs between nodes: whatever must
+be the same everywhere, such as the frontiers that a proposal names, goes by event id. A
 vote whose signature is wrong is no vote.
 
 `Round.decision` gives what a FINAL certificate decided. It depends on the set of events added,
@@ -29,6 +31,8 @@ from openledger_node.ledger.votes import (
     state_parts,
 )
 
+MAX_REPORTS_A_SEAT: Final = 16
+"""Frontiers that are kept of a seat that publishes more than its one."""
 MAX_EVIDENCE: Final = 256
 """Pieces of evidence a round keeps; one is enough, and evidence lies in the logs for ever."""
 
@@ -63,6 +67,8 @@ class Round:
     epoch: int
     seats: SeatSet
     frontiers: dict[int, tuple[bytes, WitnessFrontier]] = field(default_factory=dict)
+    reports: dict[bytes, tuple[int, WitnessFrontier]] = field(default_factory=dict)
+    """Every frontier by its event id, those of seats that published several among them."""
     proposals: dict[bytes, tuple[int, WitnessPropose]] = field(default_factory=dict)
     proposed: dict[tuple[int, int], bytes] = field(default_factory=dict)
     votes: dict[tuple[Word, int, bytes | None], dict[int, bytes]] = field(default_factory=dict)
@@ -75,8 +81,11 @@ class Round:
         body = event.body
         if isinstance(body, WitnessFrontier):
             before = self.frontiers.setdefault(event.seat, (event.event_id, body))
-            if before[0] != event.event_id:
+            if before[0] != event.event_id and event.event_id not in self.reports:
                 self._accuse(event)
+            of_seat = sum(seat == event.seat for seat, _ in self.reports.values())
+            if of_seat < MAX_REPORTS_A_SEAT:
+                self.reports.setdefault(event.event_id, (event.seat, body))
         elif isinstance(body, WitnessPropose):
             self._add_proposal(event, body)
         elif isinstance(body, WitnessNotar):
@@ -117,6 +126,9 @@ class Round:
             self._accuse(event)
         else:
             self.cast[slot] = named
+            other = {"final": "skip", "skip": "final"}.get(word)
+            if other is not None and (other, view, event.seat) in self.cast:
+                self._accuse(event)
         # A proven equivocator's votes still count, once a statement (A9).
         self.votes.setdefault((word, view, named), {}).setdefault(event.seat, signature)
 

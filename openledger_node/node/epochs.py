@@ -9,25 +9,30 @@ final, fold, state. After a crash it goes on from the last event it wrote.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from openledger_node.agreement import machine
-from openledger_node.agreement.certificates import SeatSet
-from openledger_node.agreement.machine import FoldResult, Held, Said
-from openledger_node.agreement.rounds import Decided, Round, Settled, Witnessed, settle
+from openledger_node.agreement.machine import FoldResult, Said
+from openledger_node.agreement.rounds import Decided, Round, Settled, settle
 from openledger_node.credit import views
 from openledger_node.credit.fold import Folded, fold
 from openledger_node.credit.inputs import Cut
-from openledger_node.ledger.errors import BadInput, Refused, StoreDamaged
-from openledger_node.ledger.events import event_ids, parse_event
-from openledger_node.ledger.heads import Mark, SignedHead
-from openledger_node.ledger.kinds import parse_body
+from openledger_node.ledger.errors import Refused, StoreDamaged
+from openledger_node.ledger.genesis import quorum
+from openledger_node.ledger.heads import Mark
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.results import EpochClosed
+from openledger_node.node.witness_logs import (
+    StoredHistories,
+    held_by,
+    load_round,
+    seat_set,
+    witness_events,
+)
 from openledger_node.store.lock import one_at_a_time
-from openledger_node.store.snapshot import LogInfo, Snapshot
+from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.store import Certificate
 
 MAX_OWN_EVENTS: Final = 16
@@ -38,116 +43,6 @@ STATES_BEHIND: Final = 2
 
 _WITNESS: Final = b"witness."
 _KIND_WINDOW_BYTES: Final = 32
-
-
-def seat_set(snapshot: Snapshot) -> SeatSet:
-    """The witnesses in force for the next epoch."""
-    rules = views.rules(snapshot.state)
-    return SeatSet(rules.number, rules.seats)
-
-
-def witness_events(
-    snapshot: Snapshot, seats: SeatSet, since: Mapping[bytes, int]
-) -> Iterator[tuple[LogInfo, int, Witnessed]]:
-    """The witness events in the seats' logs from given sizes on; malformed ones are left out."""
-    for log in snapshot.logs():
-        seat = seats.index_of(log.genesis.account_id, log.genesis.device)
-        if seat is None or log.head is None:
-            continue
-        start = since.get(log.log_id, 0)
-        while start < log.head.size:
-            stop = min(log.head.size, start + 4096)
-            leaves = snapshot.leaves(log.log_id, start, stop)
-            for seq, leaf in enumerate(leaves, start):
-                if _WITNESS not in leaf[:_KIND_WINDOW_BYTES]:
-                    continue
-                try:
-                    event = parse_event(leaf)
-                    body = parse_body(event)
-                except BadInput:
-                    continue
-                event_id = event_ids(log.log_id, seq, [leaf])[0]
-                yield log, seq, Witnessed(seat, event_id, event.kind, body)
-            start = stop
-
-
-def load_round(core: NodeCore, snapshot: Snapshot, epoch: int) -> Round:
-    """What is known of the votes on an epoch.
-
-    Votes on epoch e lie after the seat's log as it was in cut e-1, for a seat speaks of an epoch
-    only when the one before is decided; the search begins there.
-    """
-    seats = seat_set(snapshot)
-    since = {}
-    for log in snapshot.logs():
-        mark = snapshot.cut_mark(log.log_id)
-        since[log.log_id] = mark.size if mark else 0
-    round_ = Round(core.ledger_id, epoch, seats)
-    for _, _, event in witness_events(snapshot, seats, since):
-        if getattr(event.body, "epoch", None) == epoch:
-            round_.add(event)
-    return round_
-
-
-def closures(snapshot: Snapshot) -> dict[bytes, int]:
-    """Logs that forks or retirements closed for good, and where."""
-    found = {}
-    for log in snapshot.logs():
-        record = views.log_record(snapshot.state, log.log_id)
-        if record is not None and record.closed_at is not None:
-            found[log.log_id] = record.closed_at
-    return found
-
-
-class _StoredHistories:
-    """Marks of logs held here. A mark is known when the log has that root at that size."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-
-    def common(self, log_id: bytes, a: tuple[int, bytes], b: tuple[int, bytes]) -> int:
-        log = self._snapshot.log(log_id)
-        if log is None:
-            return 0
-        known = [mark for mark in (a, b) if self.holds(Mark(log_id, *mark))]
-        # Of two marks that this home cannot both reach, only what it holds can be common.
-        return min(a[0], b[0]) if len(known) == 2 else 0
-
-    def root_at(self, log_id: bytes, size: int, under: tuple[int, bytes]) -> bytes:
-        return self._snapshot.root_at(log_id, size)
-
-    def holds(self, mark: Mark) -> bool:
-        log = self._snapshot.log(mark.log_id)
-        if log is None or log.head is None or log.head.size < mark.size:
-            return False
-        if log.head.size == mark.size:
-            return log.head.root == mark.root
-        return self._snapshot.root_at(mark.log_id, mark.size) == mark.root
-
-
-def _held(snapshot: Snapshot) -> Held:
-    """What a seat knows when it speaks.
-
-    Its frontier names its own log as it is before the frontier.
-    """
-    histories = _StoredHistories(snapshot)
-
-    def changed() -> list[SignedHead]:
-        heads = []
-        for log in snapshot.logs():
-            mark = snapshot.cut_mark(log.log_id)
-            if log.head is not None and log.head.size > (mark.size if mark else 0):
-                heads.append(log.head)
-        return heads
-
-    return Held(
-        previous=snapshot.cut_marks(),
-        previous_cut_id=snapshot.must_epoch(snapshot.last_epoch()).cut_id,
-        closures=closures(snapshot),
-        histories=histories,
-        changed_heads=changed,
-        holds=histories.holds,
-    )
 
 
 def is_due(snapshot: Snapshot) -> bool:
@@ -239,7 +134,7 @@ def catch_up(core: NodeCore, *, progress: Progress = no_progress) -> int:
 
 
 def _data_held(snapshot: Snapshot, decided: Decided) -> bool:
-    histories = _StoredHistories(snapshot)
+    histories = StoredHistories(snapshot)
     return all(histories.holds(mark) for mark in decided.changed)
 
 
@@ -251,7 +146,7 @@ def missing_marks(core: NodeCore, snapshot: Snapshot) -> list[Mark]:
     decided = load_round(core, snapshot, snapshot.last_epoch() + 1).decision(snapshot.cut_marks())
     if decided is None:
         return []
-    histories = _StoredHistories(snapshot)
+    histories = StoredHistories(snapshot)
     forked = {proof.head_a.log_id for proof in snapshot.forks()}
     missing = []
     for mark in decided.changed:
@@ -323,19 +218,42 @@ def settled(snapshot: Snapshot, core: NodeCore, epoch: int) -> Settled:
 def close_epoch(
     core: NodeCore, *, resume: bool = False, progress: Progress = no_progress
 ) -> EpochClosed:
-    """Closes an epoch on a solo ledger; elsewhere says what is due and who decides.
+    """Closes an epoch on a solo ledger; one of several seats says what the rules ask of it.
 
     One process at a time: two that vote at once for one seat would contradict each other.
     """
-    _may_vote(core, resume)
+    seats = _may_vote(core, resume)
+    if seats > 1:
+        return _ask_for_epoch(core, seats, progress)
     with one_at_a_time(core.home / "ledger", "epoch"):
         return _close(core, progress)
 
 
+def _ask_for_epoch(core: NodeCore, seats: int, progress: Progress) -> EpochClosed:
+    """A seat's frontier and votes, as far as the others' are here; the q-th one decides."""
+    from openledger_node.node.voting import Voter  # it is made of this module's functions
+
+    with core.store.read() as snapshot:
+        before = snapshot.last_epoch()
+    catch_up(core, progress=progress)
+    with core.store.read() as snapshot:
+        idle = not is_due(snapshot)
+        idle = idle and not load_round(core, snapshot, snapshot.last_epoch() + 1).frontiers
+    voter = Voter(core, now_ms=core.clock_ms)
+    file_verdicts(core, progress)
+    voter.step(closing=not idle)
+    if catch_up(core, progress=progress):
+        voter.step()
+    with core.store.read() as snapshot:
+        closed = snapshot.last_epoch() > before
+        note = "nothing is due" if idle else f"votes written; {quorum(seats)} seats decide together"
+        return _report(snapshot, None, "" if closed else note, closed=closed)
+
+
 def _close(core: NodeCore, progress: Progress) -> EpochClosed:
     catch_up(core, progress=progress)
-    _sign_missing_state(core)
-    _file_verdicts(core, progress)
+    sign_missing_state(core)
+    file_verdicts(core, progress)
     with core.store.read() as snapshot:
         epoch = snapshot.last_epoch() + 1
         round_ = load_round(core, snapshot, epoch)
@@ -345,21 +263,21 @@ def _close(core: NodeCore, progress: Progress) -> EpochClosed:
     with core.store.read() as snapshot:
         folded = fold_decided(core, snapshot, decided, progress)
     _store_epoch(core, decided, folded)
-    _sign_missing_state(core)
+    sign_missing_state(core)
     core.store.index_ids()
     with core.store.read() as snapshot:
         return _report(snapshot, folded, "")
 
 
-def _file_verdicts(core: NodeCore, progress: Progress) -> None:
+def file_verdicts(core: NodeCore, progress: Progress) -> None:
     """The seat's votes on challenged receipts, which this epoch can count."""
     from openledger_node.node import auditing  # it reads the store by modules that import this one
 
     auditing.file_verdicts(core, progress)
 
 
-def _may_vote(core: NodeCore, resume: bool) -> None:
-    """Refuses where this device has no seat, is one of several, or may be a copy of the seat."""
+def _may_vote(core: NodeCore, resume: bool) -> int:
+    """How many seats there are. Refuses where this device has none, or may be a copy of one."""
     with core.store.read() as snapshot:
         seats = seat_set(snapshot)
         seat = seats.index_of(core.account_id, core.device)
@@ -369,21 +287,16 @@ def _may_vote(core: NodeCore, resume: bool) -> None:
             hint="export a bundle for a witness, and import the one you get back",
             code="no_seat",
         )
-    if len(seats.seats) > 1:
-        raise Refused(
-            f"this ledger has {len(seats.seats)} witnesses, who decide together",
-            hint="a witness's daemon votes by itself",
-            code="not_solo",
-        )
     if core.is_copy() and not resume:
         raise Refused(
-            "this home was copied or restored, and is the ledger's only witness: closing an "
-            "epoch here and in the original would make two ledgers of one",
+            "this home was copied or restored, and holds a seat: voting here and in the original "
+            "would contradict what was voted before",
             hint="when the original is gone for good: `oln epoch close --resume`",
             code="must_resume",
         )
     if resume:
         core.resume()
+    return len(seats.seats)
 
 
 def _decide(core: NodeCore, epoch: int, progress: Progress) -> Decided:
@@ -400,22 +313,22 @@ def _decide(core: NodeCore, epoch: int, progress: Progress) -> Decided:
             seat = machine.seat_of(seats, core.account_id, core.device, core.key("device"))
             if seat is None:
                 raise Refused("this device has no seat", code="no_seat")
-            held = _held(snapshot)
+            held = held_by(snapshot)
             said = machine.next_event(round_, seat, held, due=True)
         if said is None:
             raise StoreDamaged(
                 f"epoch {epoch} can neither be decided nor voted on with what is stored",
                 hint="run `oln check`",
             )
-        _say(core, said)
+        say(core, said)
     raise StoreDamaged(f"epoch {epoch} was not decided by {MAX_OWN_EVENTS} votes")
 
 
-def _say(core: NodeCore, said: Said) -> None:
+def say(core: NodeCore, said: Said) -> None:
     core.append([core.draft(said.kind, said.body)])
 
 
-def _sign_missing_state(core: NodeCore) -> None:
+def sign_missing_state(core: NodeCore) -> None:
     """A8: the seat's signed state of the last epoch, unless it has said it."""
     with core.store.read() as snapshot:
         epoch = snapshot.last_epoch()
@@ -438,15 +351,17 @@ def _sign_missing_state(core: NodeCore) -> None:
         record.rules_version,
         record.next_set_digest,
     )
-    _say(core, machine.state_event(core.ledger_id, decided, folded, seat.key))
+    say(core, machine.state_event(core.ledger_id, decided, folded, seat.key))
     collect_states(core, epoch)
 
 
-def _report(snapshot: Snapshot, folded: Folded | None, note: str) -> EpochClosed:
+def _report(
+    snapshot: Snapshot, folded: Folded | None, note: str, *, closed: bool = False
+) -> EpochClosed:
     record = snapshot.must_epoch(snapshot.last_epoch())
     counts = folded.counts if folded else None
     return EpochClosed(
-        closed=folded is not None,
+        closed=closed or folded is not None,
         epoch=record.epoch,
         cut_id=record.cut_id.hex(),
         statement_root=record.statement_root.hex(),

@@ -173,7 +173,7 @@ def closing_steps(
         return step
 
     with monkeypatch.context() as patch:
-        patch.setattr(epochs, "_say", crashing(epochs._say, lambda core, said: said.kind))
+        patch.setattr(epochs, "say", crashing(epochs.say, lambda core, said: said.kind))
         patch.setattr(epochs, "_store_epoch", crashing(epochs._store_epoch, lambda *_: "fold"))
         try:
             coop[WITNESS].epoch_close()

@@ -1,12 +1,14 @@
-"""Following the ledger: folding what the witnesses decided, closing epochs, honouring erasures.
+"""Following the ledger: folding what the witnesses decided, voting, honouring erasures.
 
 One worker thread at a time, woken by what the lane stored or the watcher saw. On a ledger with one
 witness, its daemon closes an epoch whenever one is due and `epoch_ms` has passed; with `epoch_ms`
-= 0 epochs are closed by commands, when a figure is asked for that is not final.
+= 0 epochs are closed by commands, when a figure is asked for that is not final. The daemon of one
+of several witnesses says what the rules ask of its seat, woken by its timers too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -16,11 +18,13 @@ from openledger_node.credit import views
 from openledger_node.ledger.errors import OlnError
 from openledger_node.ledger.heads import Mark
 from openledger_node.node.core import NodeCore
-from openledger_node.node.epochs import catch_up, close_epoch, missing_marks
+from openledger_node.node.epochs import catch_up, close_epoch, file_verdicts, missing_marks
 from openledger_node.node.erasing import honour_erasures
 from openledger_node.node.replication.payloads import Sought
 from openledger_node.node.sharing import WishList
+from openledger_node.node.voting import Voter
 
+LOOK_FOR_SEAT_S: Final = 5.0
 GATHER_S: Final = 0.02
 """What arrives together is folded together."""
 
@@ -28,7 +32,10 @@ Io = Callable[..., Awaitable[Any]]
 
 
 class Follower:
-    """The tasks that fold. `needed(marks)` hears of marks that a cut names and no log here has."""
+    """The tasks that fold. `needed(marks)` hears of marks that a cut names and no log here has.
+
+    `said()` hears that the own log grew by votes.
+    """
 
     def __init__(
         self,
@@ -37,6 +44,9 @@ class Follower:
         log: Any,
         needed: Callable[[Sequence[Mark]], None],
         seek: Callable[[Sequence[Sought]], None],
+        *,
+        voter: Voter,
+        said: Callable[[], None],
     ) -> None:
         self._core = core
         self._io = io
@@ -44,6 +54,10 @@ class Follower:
         self._needed = needed
         self._seek = seek
         self._wishes = WishList(core)
+        self._voter = voter
+        self._said = said
+        self._vote_at_s = math.inf
+        self._cannot_vote = False
         self._looked_at = -1
         self._wake = trio.Event()
         self._erasures = True
@@ -61,18 +75,23 @@ class Follower:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._close_when_due)
             while True:
-                await self._wake.wait()
+                with trio.move_on_at(self._vote_at_s):
+                    await self._wake.wait()
                 await trio.sleep(GATHER_S)
                 self._wake = trio.Event()
                 await self._guarded(self._follow)
 
     async def _close_when_due(self) -> None:
-        with self._core.store.read() as snapshot:
-            epoch_s = views.rules(snapshot.state).params.epoch_ms / 1000
-            solo = self._core.is_solo_seat(snapshot)
-        while solo and epoch_s:
-            await trio.sleep(epoch_s)
-            await self._guarded(self._close)
+        """While this home is the only witness; the set may change."""
+        while True:
+            with self._core.store.read() as snapshot:
+                epoch_s = views.rules(snapshot.state).params.epoch_ms / 1000
+                solo = self._core.is_solo_seat(snapshot)
+            if solo and epoch_s:
+                await trio.sleep(epoch_s)
+                await self._guarded(self._close)
+            else:
+                await trio.sleep(LOOK_FOR_SEAT_S)
 
     async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
         """An error of the ledger or the store stops the step, not the daemon; it is said once."""
@@ -98,6 +117,25 @@ class Follower:
             self._looked_at = epoch
             self._seek(await self._io(self._wishes.look))
         self._needed(await self._io(self._missing))
+        await self._vote()
+
+    async def _vote(self) -> None:
+        """Says what the rules ask of this seat, until others are to speak or a timer is due."""
+        self._vote_at_s = math.inf
+        if not await self._io(self._voter.is_seated):
+            return
+        if not await self._io(self._voter.may_vote):
+            if not self._cannot_vote:
+                self._log.warning("seat_waits", reason="copied or restored: waits for all others")
+            self._cannot_vote = True
+            return
+        await self._io(file_verdicts, self._core)
+        wait_ms = await self._io(self._voter.step)
+        self._said()
+        if await self._io(catch_up, self._core):
+            self.poke()  # the own vote decided the epoch
+        elif wait_ms is not None:
+            self._vote_at_s = trio.current_time() + wait_ms / 1000
 
     async def _close(self) -> None:
         closed = await self._io(close_epoch, self._core)

@@ -19,6 +19,7 @@ import json
 import os
 import random
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,6 +50,7 @@ from openledger_node.node.daemon.watching import Watcher
 from openledger_node.node.replication.engine import Hub
 from openledger_node.node.replication.home import hub_of
 from openledger_node.node.replication.link import LinkRunner
+from openledger_node.node.voting import Device, Voter
 from openledger_node.sync.faults import Cost, PeerFault, fault
 
 BOOK_S: Final = 1.0
@@ -60,6 +62,10 @@ class Listening:
 
     endpoints: list[str] = field(default_factory=list)
     metrics_port: int | None = None
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
 
 
 class Daemon:
@@ -82,7 +88,10 @@ class Daemon:
         self.links = LinkTable(identity.node_id, max_links=core.config.node_max_links)
         self._workers = trio.CapacityLimiter(4)
         self.hub: Hub = hub_of(core, self._io, hooks=self)
-        self.follower = Follower(core, self._io, log, self._needed, self.hub.seek)
+        voter = Voter(core, now_ms=_monotonic_ms, agreeing=self._agreeing)
+        self.follower = Follower(
+            core, self._io, log, self._needed, self.hub.seek, voter=voter, said=self._own_grown
+        )
         self._since_ms = core.clock_ms()
         self._stopping = False
 
@@ -160,6 +169,22 @@ class Daemon:
     def _grown(self, marks: Sequence[Mark], own: bytes | None) -> None:
         self.hub.grown(marks, own)
         self.follower.poke()
+
+    def _own_grown(self) -> None:
+        """The seat has voted: the votes go out at once, without waiting for the watcher."""
+        with self._core.store.read() as snapshot:
+            own = snapshot.current_log
+            log = snapshot.log(own) if own is not None else None
+        if log is not None and log.head is not None:
+            self.hub.grown([log.head.mark], own)
+
+    def _agreeing(self) -> list[Device]:
+        """The devices whose nodes said last that they hold what this node holds."""
+        return [
+            (runner.peer.peer.account, runner.peer.peer.device)
+            for runner in list(self.hub.links.values())
+            if runner.peer is not None and runner.agrees
+        ]
 
     def _forks(self, proofs: Sequence[ForkEvidence]) -> None:
         """Proofs that another process kept, such as of a bundle."""

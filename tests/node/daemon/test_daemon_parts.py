@@ -22,6 +22,7 @@ from openledger_node.node.daemon.logs import daemon_log
 from openledger_node.node.daemon.main import first_known
 from openledger_node.node.daemon.report import REPORT_NAME, read_report, sole_daemon, write_report
 from openledger_node.node.daemon.watching import Watcher
+from openledger_node.node.voting import Voter
 from tests.kit.homes import WITNESS, Coop, words
 from tests.kit.nodes import run_at_once
 
@@ -91,7 +92,10 @@ def follow(
     """Runs a follower for some virtual time."""
     needed: list[Any] = []
     sought: list[Any] = []
-    follower = Follower(core, run_at_once, log, needed.extend, sought.extend)
+    voter = Voter(core, now_ms=core.clock_ms)
+    follower = Follower(
+        core, run_at_once, log, needed.extend, sought.extend, voter=voter, said=lambda: None
+    )
 
     async def main() -> None:
         with trio.move_on_after(seconds):

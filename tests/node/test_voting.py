@@ -1,0 +1,198 @@
+"""Several witnesses decide epochs: real homes, whose logs travel in bundles."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from openledger_node.api import Home, open_home
+from openledger_node.ledger.errors import Refused
+from openledger_node.node.setup import initialise
+from openledger_node.node.voting import Voter
+from tests.kit.seats import START_MS, begin_together
+
+NAMES = ["ana", "bo", "cy", "di"]
+
+
+class Clock:
+    """Milliseconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now_ms = START_MS
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+class Council:
+    """The open homes of a ledger's witnesses."""
+
+    def __init__(self, place: Path, stack: ExitStack, clock: Clock, **params: int) -> None:
+        self.place = place
+        self.clock = clock
+        begin_together(place, NAMES, **params)
+        self.homes = {name: self._open(stack, name) for name in NAMES}
+        self._stack = stack
+        self._bundles = 0
+
+    def _open(self, stack: ExitStack, name: str) -> Home:
+        home = stack.enter_context(open_home(self.place / name, clock_ms=self.clock))
+        return home
+
+    def __getitem__(self, name: str) -> Home:
+        return self.homes[name]
+
+    def join(self, name: str) -> Home:
+        initialise(
+            self.place / name,
+            name=name,
+            genesis_file=self.place / "genesis.json",
+            clock_ms=self.clock,
+        )
+        self.homes[name] = self._open(self._stack, name)
+        return self.homes[name]
+
+    def carry(self, source: str, target: str) -> None:
+        self._bundles += 1
+        bundle = self.place / f"{self._bundles}.bundle"
+        self[source].bundle_export(bundle)
+        self[target].bundle_import(bundle)
+        bundle.unlink()
+
+    def voter(self, name: str) -> Voter:
+        return Voter(self[name].core, now_ms=self.clock)
+
+    def rounds(self, count: int, present: list[str], order: random.Random) -> None:
+        """So many times everybody hears everybody and says what is to be said."""
+        for _ in range(count):
+            for name in order.sample(present, len(present)):
+                for other in order.sample(present, len(present)):
+                    if other != name:
+                        self.carry(other, name)
+                self[name].epoch_close()
+
+    def statement(self, name: str) -> bytes:
+        file = self.place / f"{name}.statement"
+        file.unlink(missing_ok=True)
+        self[name].statement_export(None, file)
+        return file.read_bytes()
+
+
+@pytest.fixture
+def council(tmp_path: Path) -> Iterator[Council]:
+    with ExitStack() as stack:
+        yield Council(tmp_path, stack, Clock())
+
+
+def test_four_witnesses_close_an_epoch_by_commands_and_reach_the_same_statement(
+    council: Council,
+) -> None:
+    council["ana"].issue(5_000_000, "ana")
+    council.rounds(5, NAMES, random.Random(1))
+    assert {council[name].status().epoch for name in NAMES} == {1}
+    assert len({council.statement(name) for name in NAMES}) == 1
+    shown = council["cy"].statement(1)
+    assert len(shown.signatures) >= 3
+
+
+def test_three_of_four_are_enough_and_two_are_not(council: Council) -> None:
+    council["ana"].issue(5_000_000, "ana")
+    council.rounds(4, NAMES[:2], random.Random(2))
+    assert {council[name].status().epoch for name in NAMES[:2]} == {0}
+    council.rounds(4, NAMES[:3], random.Random(2))
+    assert {council[name].status().epoch for name in NAMES[:3]} == {1}
+
+
+def test_one_who_has_no_seat_is_told_who_decides(council: Council) -> None:
+    council.join("eve")
+    with pytest.raises(Refused) as caught:
+        council["eve"].epoch_close()
+    assert caught.value.code == "no_seat"
+
+
+def test_nothing_is_said_when_nothing_is_due(council: Council) -> None:
+    council.rounds(5, NAMES, random.Random(3))
+    epoch = council["ana"].status().epoch
+    events = council["ana"].status().events
+    closed = council["ana"].epoch_close()
+    assert (closed.closed, closed.note) == (False, "nothing is due")
+    assert council["ana"].status().events == events
+    assert council["ana"].status().epoch == epoch
+
+
+def test_an_epoch_waits_for_its_time_by_the_seat_s_own_clock(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        council = Council(tmp_path, stack, Clock(), epoch_ms=60_000)
+        council.rounds(4, NAMES, random.Random(4))
+        assert council["ana"].status().epoch == 1
+        council["ana"].issue(5_000_000, "ana")
+        voter = council.voter("ana")
+        before = council["ana"].status().events
+        assert voter.step() == 60_000
+        council.clock.now_ms += 59_000
+        assert voter.step() == 1_000
+        assert council["ana"].status().events == before
+        council.clock.now_ms += 1_000
+        voter.step()
+        assert council["ana"].status().events == before + 1
+
+
+def test_a_view_whose_leader_is_silent_is_skipped_when_its_timer_expires(
+    council: Council,
+) -> None:
+    present = ["ana", "cy", "di"]  # the leader of epoch 1, view 0 is the second seat: bo
+    voters = {name: council.voter(name) for name in present}
+
+    def everybody() -> None:
+        for name in present:
+            for other in present:
+                if other != name:
+                    council.carry(other, name)
+            voters[name].step(closing=True)
+
+    for _ in range(3):
+        everybody()
+    assert council["ana"].status().epoch == 0
+    council.clock.now_ms += 1_000
+    for _ in range(5):
+        everybody()
+    assert {council[name].status().epoch for name in present} == {1}
+    kinds = [event.kind for event in council["ana"].log(limit=None).events]
+    assert kinds.count("witness.skip") == 3
+
+
+def test_a_restored_seat_votes_again_when_it_agreed_with_every_other(
+    council: Council, tmp_path: Path
+) -> None:
+    council["ana"].issue(1_000_000, "ana")
+    copy = tmp_path / "copy"
+    file = tmp_path / "ana.backup"
+    council["ana"].backup(file)
+    from openledger_node.api import restore
+
+    restore(file, copy)
+    for key in ("device", "transport", "root"):
+        source = council.place / "ana" / "keys" / f"{key}.key"
+        (copy / "keys").mkdir(exist_ok=True)
+        (copy / "keys" / source.name).write_bytes(source.read_bytes())
+    others = [(council[name].core.account_id, council[name].core.device) for name in NAMES[1:]]
+    seen: list[tuple[bytes, bytes]] = []
+    with open_home(copy, clock_ms=council.clock) as home:
+        voter = Voter(home.core, now_ms=council.clock, agreeing=lambda: seen)
+        assert voter.is_seated()
+        assert not voter.may_vote()
+        assert voter.step(closing=True) is None
+        assert "witness" not in " ".join(e.kind for e in home.log(limit=None).events)
+        with pytest.raises(Refused) as caught:
+            home.epoch_close()
+        assert caught.value.code == "must_resume"
+        for other in others:
+            assert not voter.may_vote()
+            seen[:] = [other]
+        assert voter.may_vote(), "each was agreed with, one after another"
+        voter.step(closing=True)
+        assert "witness.frontier" in [e.kind for e in home.log(limit=None).events]
