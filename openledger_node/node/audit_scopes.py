@@ -42,16 +42,7 @@ class PastScopes:
 
     def of_model(self, model_id: bytes, epoch: int) -> PastScope:
         """What a model's outputs are matched against with method `spans`."""
-        state = self._snapshot.state
-        model = views.model(state, model_id)
-        named: list[bytes] = []
-        for source, _ in model.trained_on if model is not None else ():
-            if views.datanet(state, source) is None:
-                named.append(source)
-            elif model is not None:
-                members = views.members(state, source)
-                named += [m.contribution_id for m in members if m.epoch < model.epoch]
-        return PastScope(self, named, epoch, None)
+        return PastScope(self, _trained_on(self._snapshot, model_id), epoch, None)
 
     def of_passages(self, branches: Sequence[Branch], epoch: int) -> PastScope:
         """What outputs are matched against with method `retrieved`."""
@@ -80,12 +71,6 @@ class PastScopes:
         left = view.withdrawn_epoch
         return None if left is not None and left <= epoch else view
 
-    def may_be_gone(self, body: UseReceipt) -> int:
-        """How many branches of a receipt's evidence may have been erased with contributions."""
-        if body.method == "retrieved":
-            return sum(view.erased for view in views.contributions(self._snapshot.state))
-        return len(self.of_model(body.model, body.snapshot_epoch).erased)
-
     def is_erased(self, contribution_id: bytes) -> bool:
         view = views.contribution(self._snapshot.state, contribution_id)
         return view is not None and view.erased
@@ -102,6 +87,29 @@ class PastScopes:
         documents = body.documents if isinstance(body, DataContribute) else 0
         commit = found.event.payload_commit if found is not None else None
         return Member(view.account, commit, documents, (view.epoch, b"", view.serial))
+
+
+def _trained_on(snapshot: Snapshot, model_id: bytes) -> list[bytes]:
+    """The contributions that a model declares; a datanet stands for its earlier members."""
+    state = snapshot.state
+    model = views.model(state, model_id)
+    named: list[bytes] = []
+    for source, _ in model.trained_on if model is not None else ():
+        if views.datanet(state, source) is None:
+            named.append(source)
+        elif model is not None:
+            members = views.members(state, source)
+            named += [m.contribution_id for m in members if m.epoch < model.epoch]
+    return named
+
+
+def branches_erased(snapshot: Snapshot, body: UseReceipt) -> int:
+    """How many branches of a receipt's evidence may have gone with contributions, at most."""
+    state = snapshot.state
+    if body.method == "retrieved":
+        return sum(view.erased for view in views.contributions(state))
+    named = [views.contribution(state, key) for key in set(_trained_on(snapshot, body.model))]
+    return sum(view is not None and view.erased for view in named)
 
 
 def _common_since(snapshot: Snapshot) -> dict[bytes, int]:

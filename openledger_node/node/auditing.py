@@ -34,7 +34,7 @@ from openledger_node.ledger.kinds import (
     parse_body,
 )
 from openledger_node.ledger.payload import decode_payload
-from openledger_node.node.audit_scopes import PastScope, PastScopes
+from openledger_node.node.audit_scopes import PastScope, PastScopes, branches_erased
 from openledger_node.node.claims import own_payload
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.derivations import recomputed_root
@@ -146,7 +146,7 @@ class _Held:
 def _audit(snapshot: Snapshot, held: _Held, progress: Progress) -> Audited:
     body = held.body
     scopes = PastScopes(snapshot, progress)
-    if held.gone > scopes.may_be_gone(body):
+    if held.gone > branches_erased(snapshot, body):
         return Audited(held.receipt_id, _absent("branches of the evidence are missing"), (), True)
 
     def scope_at(epoch: int) -> PastScope:

@@ -2,9 +2,10 @@
 
 A contribution's documents are served by its share policy as the *final* state has it, and not
 before its epoch is final: nobody can register a copy first. A derivation's map, which holds no
-text, is served to everybody once it is final. A receipt's evidence is served to its
-payer and to the seats. What an event of another account names is never served for it (claims.py).
-The wish list follows the same rules from the other side.
+text, is served to everybody once it is final. A receipt's evidence and outputs are served to its
+payer and to the seats; a payer looks for those of its receipts while they are held, a seat for
+those that are challenged. What an event of another account names is never served for it
+(claims.py). The wish list follows the same rules from the other side.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from typing import Final
 
 from openledger_node.credit import views
 from openledger_node.credit.view_types import ContributionView
-from openledger_node.ledger.errors import StoreDamaged
-from openledger_node.ledger.events import event_ids
+from openledger_node.ledger.errors import BadInput, StoreDamaged
+from openledger_node.ledger.events import Event, event_ids
+from openledger_node.ledger.kinds import UseReceipt, parse_body
+from openledger_node.node.audit_scopes import branches_erased
 from openledger_node.node.claims import own_payload
 from openledger_node.node.core import NodeCore
-from openledger_node.node.reading import find_event, well_formed
+from openledger_node.node.erasing import commits_of
+from openledger_node.node.reading import body_of, find_event, well_formed
 from openledger_node.node.replication.payloads import Sought
 from openledger_node.store.snapshot import LogInfo, Snapshot
 
@@ -27,7 +31,8 @@ STRANGER: Final = b""
 """In place of the account of a peer whose device is not enrolled in it."""
 MAX_SOUGHT: Final = 10_000
 """Payloads looked for at a time; the rest follow when these have come."""
-_WITH_PAYLOADS: Final = (b"data.contribute", b"data.derivation")
+_RECEIPT: Final = "use.receipt"
+_WITH_PAYLOADS: Final = (b"data.contribute", b"data.derivation", _RECEIPT.encode())
 _KIND_WINDOW_BYTES: Final = 40
 _READ_LEAVES: Final = 4_096
 
@@ -58,7 +63,7 @@ def payload_for(
     if not _may_be_served(snapshot, known, event_id):
         return None
     found = find_event(snapshot, event_id)
-    if found is None or found.event.payload_commit != commit:
+    if found is None or commit not in commits_of(found):
         return None
     try:
         return own_payload(snapshot, found.log.genesis.account_id, commit)
@@ -71,7 +76,7 @@ def _may_be_served(snapshot: Snapshot, account: bytes, event_id: bytes) -> bool:
     receipt = views.receipt(state, event_id)
     if receipt is not None:
         seats = {seat for seat, _ in views.rules(state).seats}
-        return account == receipt.payer or account in seats
+        return account in (receipt.payer, receipt.provider) or account in seats
     if views.derivation(state, event_id) is not None:
         return True
     return may_have(views.contribution(state, event_id), account)
@@ -94,6 +99,8 @@ class WishList:
         self._core = core
         self._seen: dict[bytes, int] = {}
         self._candidates: dict[bytes, _Candidate] = {}
+        self._receipts: dict[bytes, bytes] = {}
+        """{receipt: grant} of receipts that this account may have paid."""
 
     def look(self) -> list[Sought]:
         """What to look for now."""
@@ -102,7 +109,7 @@ class WishList:
         with self._core.store.read() as snapshot:
             for log in snapshot.logs():
                 self._read(snapshot, log)
-            return list(self._wanted(snapshot))
+            return [*self._evidence(snapshot), *self._wanted(snapshot)]
 
     def _read(self, snapshot: Snapshot, log: LogInfo) -> None:
         size = log.head.size if log.head is not None else 0
@@ -118,6 +125,9 @@ class WishList:
 
     def _note(self, log: LogInfo, seq: int, leaf: bytes) -> None:
         event = well_formed(leaf)
+        if event is not None and event.kind == _RECEIPT:
+            self._note_receipt(event_ids(log.log_id, seq, [leaf])[0], event)
+            return
         limit = self._core.config.sync_payload_bytes
         if event is None or event.payload_commit is None or event.payload_len > limit:
             return
@@ -125,6 +135,46 @@ class WishList:
         self._candidates[event_id] = _Candidate(
             log.genesis.account_id, event.payload_commit, event.payload_len
         )
+
+    def _note_receipt(self, receipt_id: bytes, event: Event) -> None:
+        try:
+            grant = parse_body(event).grant
+        except BadInput:
+            return
+        if grant is not None:
+            self._receipts[receipt_id] = grant
+
+    def _evidence(self, snapshot: Snapshot) -> Iterator[Sought]:
+        """Of receipts that this account paid, while held; for a seat, of challenged ones."""
+        state, account = snapshot.state, self._core.account_id
+        wanted = set()
+        if any(seat == account for seat, _ in views.rules(state).seats):
+            wanted = {receipt.receipt_id for receipt in views.open_challenges(state)}
+        for receipt_id, grant_id in list(self._receipts.items()):
+            grant, receipt = views.grant(state, grant_id), views.receipt(state, receipt_id)
+            settled = receipt is not None and receipt.status != "held"
+            if settled or (grant is not None and grant.payer != account):
+                del self._receipts[receipt_id]
+            elif grant is not None and receipt is not None:
+                wanted.add(receipt_id)
+        for receipt_id in sorted(wanted):
+            yield from self._payloads_of(snapshot, receipt_id)
+
+    def _payloads_of(self, snapshot: Snapshot, receipt_id: bytes) -> Iterator[Sought]:
+        """The evidence and outputs of a receipt that are not held here."""
+        found = find_event(snapshot, receipt_id)
+        body = body_of(found) if found is not None else None
+        if found is None or not isinstance(body, UseReceipt):
+            return
+        limit, account = self._core.config.sync_payload_bytes, found.log.genesis.account_id
+        sizes = {body.output_root: limit}
+        if found.event.payload_commit is not None and found.event.payload_len <= limit:
+            sizes[found.event.payload_commit] = found.event.payload_len
+        gone = branches_erased(snapshot, body)
+        for commit, size_bytes in sizes.items():
+            if not snapshot.has_payload(commit) and not snapshot.is_erased(commit):
+                may_lack = gone if commit == found.event.payload_commit else 0
+                yield Sought(receipt_id, account, commit, size_bytes, may_lack)
 
     def _may_have(self, snapshot: Snapshot, event_id: bytes) -> bool:
         if views.derivation(snapshot.state, event_id) is not None:

@@ -30,12 +30,21 @@ Came = e.PayloadHeadCame | e.DocumentCame | e.PieceCame
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """A payload that this node may have and wants: of which event, and how long at most."""
+    """A payload that this node may have and wants: of which event, and how long at most.
+
+    `may_lack`: how many of its documents may have been erased (P6).
+    """
 
     event_id: bytes
     account: bytes
     commit: bytes
     size_bytes: int
+    may_lack: int = 0
+
+    @property
+    def key(self) -> bytes:
+        """Names it: a receipt has two payloads, and two events may name one in vain."""
+        return self.event_id + self.commit
 
 
 @dataclass(slots=True)
@@ -48,7 +57,7 @@ class _Line:
 
 
 class PayloadSeeker:
-    """What a node looks for among its links, by event: two may name one commitment in vain.
+    """What a node looks for among its links, by event and commitment.
 
     - X7 Each link is asked for one payload at a time. What it does not supply it is asked for again
       after AGAIN_MS, then after twice as long, up to MAX_AGAIN_MS: a peer that does not hold a
@@ -65,9 +74,9 @@ class PayloadSeeker:
     def seek(self, payloads: Iterable[Sought]) -> None:
         """These are wanted, and nothing else any more."""
         before = self._sought
-        self._sought = {item.event_id: item for item in payloads}
-        self._intakes = {e: intake for e, intake in self._intakes.items() if e in self._sought}
-        fresh = [event_id for event_id in self._sought if event_id not in before]
+        self._sought = {item.key: item for item in payloads}
+        self._intakes = {key: each for key, each in self._intakes.items() if key in self._sought}
+        fresh = [key for key in self._sought if key not in before]
         for line in self._lines.values():
             line.waiting.extend(fresh)
 
@@ -83,27 +92,28 @@ class PayloadSeeker:
             line.waiting.append(heappop(line.again)[1])
         busy = set(self._under_way.values())
         for _ in range(len(line.waiting)):
-            event_id = line.waiting.popleft()
-            item = self._sought.get(event_id)
+            key = line.waiting.popleft()
+            item = self._sought.get(key)
             if item is None:
-                line.refusals.pop(event_id, None)
-            elif event_id in busy:
-                line.waiting.append(event_id)
+                line.refusals.pop(key, None)
+            elif key in busy:
+                line.waiting.append(key)
             else:
                 self._ask_for(runner, item)
                 return True
         return False
 
     def _ask_for(self, runner: LinkRunner, item: Sought) -> None:
-        event_id = item.event_id
-        intake = self._intakes.get(event_id)
+        intake = self._intakes.get(item.key)
         if intake is None:
-            intake = PayloadIntake(item.commit, item.account, item.size_bytes)
-            self._intakes[event_id] = intake
+            intake = PayloadIntake(
+                item.commit, item.account, item.size_bytes, may_lack=item.may_lack
+            )
+            self._intakes[item.key] = intake
         point = intake.resume_point
         intake.restart()
-        want_id = runner.session.send_payload_want(event_id, item.commit, *point)
-        self._under_way[runner.number, want_id] = event_id
+        want_id = runner.session.send_payload_want(item.event_id, item.commit, *point)
+        self._under_way[runner.number, want_id] = item.key
 
     def next_ask_ms(self, link: int) -> int | None:
         """When a link may be asked again for something that it did not supply."""
@@ -116,22 +126,22 @@ class PayloadSeeker:
             return False
         line = self._lines.get(link)
         waiting = self._sought if line is None else line.waiting
-        return not any(event_id in self._sought for event_id in waiting)
+        return not any(key in self._sought for key in waiting)
 
     def came(self, runner: LinkRunner, hub: Hub, event: Came) -> None:
         """A part of a payload. PeerFault when it does not verify."""
-        key = runner.number, event.want_id
-        event_id = self._under_way.get(key)
-        intake = self._intakes.get(event_id) if event_id is not None else None
-        if event_id is None or intake is None:
+        want = runner.number, event.want_id
+        key = self._under_way.get(want)
+        intake = self._intakes.get(key) if key is not None else None
+        if key is None or intake is None:
             runner.session.consumed(event.frame_bytes)
             return
         intake.take(event)
         runner.session.consumed(event.frame_bytes)
         if intake.is_whole:
             runner.session.payload_done(event.want_id)
-            commit = self._sought[event_id].commit
-            del self._under_way[key], self._intakes[event_id], self._sought[event_id]
+            commit = self._sought[key].commit
+            del self._under_way[want], self._intakes[key], self._sought[key]
             hub.start(self._keep, hub, commit, intake.container())
 
     async def _keep(self, hub: Hub, commit: bytes, container: bytes) -> None:
@@ -141,18 +151,18 @@ class PayloadSeeker:
 
     def missing(self, link: int, want_id: int, now_ms: int) -> bool:
         """A link does not supply what it was asked for; False when that was no payload."""
-        event_id = self._under_way.pop((link, want_id), None)
+        key = self._under_way.pop((link, want_id), None)
         line = self._lines.get(link)
-        if event_id is None or line is None:
+        if key is None or line is None:
             return False
-        refusals = line.refusals[event_id] = line.refusals.get(event_id, 0) + 1
+        refusals = line.refusals[key] = line.refusals.get(key, 0) + 1
         delay_ms = min(AGAIN_MS << min(refusals - 1, 32), MAX_AGAIN_MS)
-        heappush(line.again, (now_ms + delay_ms, event_id))
+        heappush(line.again, (now_ms + delay_ms, key))
         return True
 
     def link_down(self, link: int) -> None:
-        for key in [key for key in self._under_way if key[0] == link]:
-            del self._under_way[key]
+        for want in [want for want in self._under_way if want[0] == link]:
+            del self._under_way[want]
         self._lines.pop(link, None)
 
 
