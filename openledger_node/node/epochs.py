@@ -269,7 +269,7 @@ def _close(core: NodeCore, progress: Progress) -> EpochClosed:
         return _report(snapshot, folded, "")
 
 
-def file_verdicts(core: NodeCore, progress: Progress) -> None:
+def file_verdicts(core: NodeCore, progress: Progress = no_progress) -> None:
     """The seat's votes on challenged receipts, which this epoch can count."""
     from openledger_node.node import auditing  # it reads the store by modules that import this one
 
