@@ -144,7 +144,7 @@ def _span_fault(
     shown = span.output < len(outputs) and member.commit is not None
     if (
         not shown
-        or any(leaf.documents != member.documents for leaf in span.leaves)
+        or span.run.documents != member.documents
         or not span.verify(member.commit or b"", member.account, outputs[span.output])
     ):
         what = f"{where}: not what document {span.document} has from token {span.token} on"

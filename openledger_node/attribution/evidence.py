@@ -2,7 +2,7 @@
 
 - T6 A span proof shows that output tokens [start, start + length) equal tokens
   [token, token + length) of one document under a contribution's `payload_commit`: it carries the
-  leaves that hold them, each with its proof (P4). Leaf i holds tokens from 64i on (T4). A
+  leaves that hold them with their proof (P4). Leaf i holds tokens from 64i on (T4). A
   commitment of another account's payload (P3) has no span.
 - T7 Evidence is a payload whose documents are branches, one a contribution, in the order of ids: a
   branch is the canonical array `[contribution id, [span proof, ...], [passage, ...]]`, cut at 4,096
@@ -28,15 +28,14 @@ from openledger_node.ledger.errors import BadInput
 from openledger_node.ledger.payload import (
     Payload,
     PayloadDocument,
-    PayloadLeafProof,
+    PayloadRunProof,
     cut_binary,
     decode_payload,
     encode_payload,
     erase_documents,
-    prove_leaf,
+    prove_run,
 )
 
-MAX_SPAN_LEAVES: Final = MAX_OUTPUT_TOKENS // LEAF_TOKENS + 2
 MAX_SPANS: Final = MAX_OUTPUT_TOKENS
 MAX_PASSAGES: Final = 100_000
 
@@ -49,28 +48,29 @@ class _Array(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
 
 
 class SpanProof(_Array, frozen=True):
-    """T6. `output` counts the outputs of a receipt from 0."""
+    """T6. `output` counts the outputs of a receipt from 0; `run` shows the document's leaves."""
 
     output: Annotated[int, Meta(ge=0, lt=10_000)]
     start: Token
     length: Annotated[int, Meta(ge=1, le=MAX_OUTPUT_TOKENS)]
-    document: Token
     token: Token
-    leaves: Annotated[tuple[PayloadLeafProof, ...], Meta(min_length=1, max_length=MAX_SPAN_LEAVES)]
+    run: PayloadRunProof
+
+    @property
+    def document(self) -> int:
+        """The document's index in its contribution."""
+        return self.run.document
 
     def verify(self, commit: bytes, account: bytes, output_tokens: Sequence[bytes]) -> bool:
         """Whether the span stands in `account`'s contribution with `commit` and in this output."""
         first = self.token // LEAF_TOKENS
         last = (self.token + self.length - 1) // LEAF_TOKENS
-        if len(self.leaves) != last - first + 1:
+        if (self.run.first, len(self.run.leaves)) != (first, last - first + 1):
             return False
-        for index, proof in enumerate(self.leaves, first):
-            if (proof.leaf, proof.document) != (index, self.document):
-                return False
-            if not proof.verify(commit, account):
-                return False
-        text = canonical_text(b"".join(proof.data for proof in self.leaves))
-        if text is None or self.start + self.length > len(output_tokens):
+        if self.start + self.length > len(output_tokens) or not self.run.verify(commit, account):
+            return False
+        text = canonical_text(self.run.data)
+        if text is None:
             return False
         begin = self.token - first * LEAF_TOKENS
         shown: list[bytes] = text.tokens()[begin : begin + self.length]
@@ -102,8 +102,8 @@ def prove_span(span: Span, payload: Payload, output: int = 0) -> SpanProof:
     """The proof of a span, from the payload of its contribution."""
     first = span.token // LEAF_TOKENS
     last = (span.token + span.length - 1) // LEAF_TOKENS
-    leaves = tuple(prove_leaf(payload, span.document, leaf) for leaf in range(first, last + 1))
-    return SpanProof(output, span.start, span.length, span.document, span.token, leaves)
+    run = prove_run(payload, span.document, first, last + 1)
+    return SpanProof(output, span.start, span.length, span.token, run)
 
 
 def decode_span_proof(data: bytes) -> SpanProof:

@@ -1,19 +1,17 @@
 """The proof of a span: that a stretch of an output stands in a contribution.
 
-`span`: `[contribution event, receipt event, output leaf proofs, span proof]`. The two events are
+`span`: `[contribution event, receipt event, output leaves, span proof]`. The two events are
 proved as in proofs.py and bind the contribution's payload commitment and the receipt's output root,
-each with the account that its log is of (P3); the leaf proofs show the output's tokens under that
+each with the account that its log is of (P3); the output leaves show the output's tokens under that
 root, the span proof the same tokens under the contribution's commitment. A contribution that names
 another account's payload has no span. Neither text is needed beyond the leaves shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta
 
 from openledger_node.attribution.canon import canonical_text
 from openledger_node.attribution.evidence import SpanProof, decode_evidence
@@ -23,13 +21,12 @@ from openledger_node.ledger.errors import Refused, UsageError, VerificationFaile
 from openledger_node.ledger.events import parse_event
 from openledger_node.ledger.genesis import Genesis
 from openledger_node.ledger.kinds import DataContribute, UseReceipt, parse_body
-from openledger_node.ledger.payload import PayloadLeafProof, decode_payload, prove_leaf
+from openledger_node.ledger.payload import PayloadRunProof, decode_payload, prove_run
 from openledger_node.node.claims import own_payload
 from openledger_node.node.core import NodeCore
 from openledger_node.node.reading import Located, body_of, must_find
 from openledger_node.store.snapshot import Snapshot
 
-MAX_OUTPUT_LEAVES: Final = 1_024
 MAX_TEXT_SHOWN_CHARS: Final = 400
 
 
@@ -38,9 +35,7 @@ class SpanParts(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
 
     contribution: EventProof
     receipt: EventProof
-    output: Annotated[
-        tuple[PayloadLeafProof, ...], Meta(min_length=1, max_length=MAX_OUTPUT_LEAVES)
-    ]
+    output: PayloadRunProof
     span: SpanProof
 
 
@@ -70,12 +65,12 @@ def span_parts(core: NodeCore, snapshot: Snapshot, receipt: Located, number: int
     payload = decode_payload(output)
     first = span.start // LEAF_TOKENS
     last = (span.start + span.length - 1) // LEAF_TOKENS
-    leaves = tuple(prove_leaf(payload, span.output, leaf) for leaf in range(first, last + 1))
+    shown = prove_run(payload, span.output, first, last + 1)
     contribution = must_find(snapshot, contribution_id)
     return SpanParts(
         event_proof(core, snapshot, contribution),
         event_proof(core, snapshot, receipt),
-        leaves,
+        shown,
         span,
     )
 
@@ -97,7 +92,7 @@ def check_span(genesis: Genesis, parts: SpanParts) -> dict[str, Any]:
     commit, contributor = source.payload_commit, parts.contribution.genesis.account_id
     if commit is None or not here.verify(commit, contributor, tokens):
         raise VerificationFailed("the span does not stand in the contribution and the output")
-    if any(leaf.documents != contribution.documents for leaf in span.leaves):
+    if span.run.documents != contribution.documents:
         raise VerificationFailed("the span names a document outside the contribution")
     return {
         "receipt_id": used["event_id"],
@@ -115,20 +110,17 @@ def check_span(genesis: Genesis, parts: SpanParts) -> dict[str, Any]:
 
 
 def output_tokens(
-    leaves: Sequence[PayloadLeafProof], span: SpanProof, use: UseReceipt, provider: bytes
+    shown: PayloadRunProof, span: SpanProof, use: UseReceipt, provider: bytes
 ) -> tuple[list[bytes], str]:
     """The tokens of the output's leaves shown, from their first on, and the text shown.
 
     `provider` is the account of the log that holds the receipt.
     """
-    first = span.start // LEAF_TOKENS
-    for leaf, proof in enumerate(leaves, first):
-        fits = (proof.leaf, proof.document, proof.documents) == (leaf, span.output, use.uses)
-        if not fits or not proof.verify(use.output_root, provider):
-            raise VerificationFailed("the output shown is not the one that the receipt names")
-    data = b"".join(proof.data for proof in leaves)
-    text = canonical_text(data)
+    place = span.start // LEAF_TOKENS, span.output, use.uses
+    fits = (shown.first, shown.document, shown.documents) == place
+    if not fits or not shown.verify(use.output_root, provider):
+        raise VerificationFailed("the output shown is not the one that the receipt names")
+    text = canonical_text(shown.data)
     if text is None:
         raise VerificationFailed("the output shown is not text")
-    shown = data.decode("utf-8", "replace")[:MAX_TEXT_SHOWN_CHARS]
-    return text.tokens(), shown
+    return text.tokens(), shown.data.decode("utf-8", "replace")[:MAX_TEXT_SHOWN_CHARS]

@@ -5,6 +5,8 @@
 - M2 Inclusion and consistency proofs are those of RFC 6962 sections 2.1.1 and 2.1.2; checking them
   follows RFC 9162 sections 2.1.3.2 and 2.1.4.2. A proof that does not fit is refused, never an
   error.
+- M3 The path of leaves [first, stop) is the hashes of the largest subtrees of M1 that hold none of
+  them, from left to right.
 
 A `Frontier` holds the roots of a list's perfect subtrees, largest first: what it takes to append,
 and to give the root, without the leaves. Level l counts nodes over 2^l leaves; node (l, i) covers
@@ -158,6 +160,48 @@ def inclusion_path(source: NodeSource, index: int, size: int) -> list[bytes]:
             start, size = start + k, size - k
     path.reverse()
     return path
+
+
+def run_path(source: NodeSource, first: int, stop: int, size: int) -> list[bytes]:
+    """The proof that leaves [first, stop) are among the first `size` (M3), from left to right."""
+    if not 0 <= first < stop <= size:
+        raise ValueError(f"no leaves {first} to {stop} among {size}")
+    path: list[bytes] = []
+    waiting = [(0, size)]
+    while waiting:
+        start, count = waiting.pop()
+        if start + count <= first or start >= stop:
+            path.append(_range_root(source, start, count))
+        elif start < first or start + count > stop:
+            k = _split(count)
+            waiting += [(start + k, count - k), (start, k)]
+    return path
+
+
+def run_root(
+    hashes_of_leaves: Sequence[bytes], first: int, size: int, path: Sequence[bytes]
+) -> bytes | None:
+    """The root of `size` leaves that `path` leads to from the leaves from `first` on (M3).
+
+    None when it is no path of theirs. Costs a step for each leaf and each hash of the path.
+    """
+    stop = first + len(hashes_of_leaves)
+    if not 0 <= first < stop <= size or _malformed(path):
+        return None
+    unused = list(reversed(path))
+
+    def root_over(start: int, count: int) -> bytes | None:
+        if start + count <= first or start >= stop:
+            return unused.pop() if unused else None
+        if count == 1:
+            return hashes_of_leaves[start - first]
+        k = _split(count)
+        left = root_over(start, k)
+        right = root_over(start + k, count - k)
+        return None if left is None or right is None else node_hash(left, right)
+
+    found = root_over(0, size)
+    return None if unused else found
 
 
 def consistency_path(

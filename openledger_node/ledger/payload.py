@@ -7,9 +7,9 @@
 - P3 `payload_commit` is H("payload", account_id, root): the account of the event that carries it,
   and RFC 6962 over msgpack [document root, leaves, tokens, bytes] of each document. In an event of
   any other account it commits to nothing: that event's payload is unbacked.
-- P4 A leaf proof carries the leaf's inner hash, never the salt: whoever has proofs of some leaves
-  cannot guess the others. The salts are erased with the payload, so the commitment that stays in
-  the log then links to nothing.
+- P4 A proof of a leaf, or of adjacent leaves, carries their inner hashes, never the salt: whoever
+  has proofs of some leaves cannot guess the others. The salts are erased with the payload, so the
+  commitment that stays in the log then links to nothing.
 - P5 The container, in which a payload is kept and carried, is canonical msgpack
   ["oln/payload/1", canon version, account_id, [[salt, [leaf lengths], document bytes, tokens],
   ...]]. No leaf is empty; an empty document has none.
@@ -50,10 +50,13 @@ MAX_DOCUMENT_LEAVES: Final = 2**24
 """A text leaf but the last holds 64 tokens and so at least 127 bytes: 1 GiB has fewer than 2^24."""
 MAX_CANON_VERSION: Final = 2**16 - 1
 MAX_PATH_HASHES: Final = 64
+MAX_RUN_LEAVES: Final = 15_627
+"""In one proof: as many as a span of the longest output can lie in."""
 
 _Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**32)]
 _Path = Annotated[tuple[_Hash, ...], msgspec.Meta(max_length=MAX_PATH_HASHES)]
+_RunPath = Annotated[tuple[_Hash, ...], msgspec.Meta(max_length=2 * MAX_PATH_HASHES)]
 _LeafLength = Annotated[int, msgspec.Meta(ge=1, le=MAX_LEAF_BYTES)]
 
 
@@ -107,21 +110,61 @@ class PayloadLeafProof(msgspec.Struct, array_like=True, frozen=True, forbid_unkn
         everything in `tree`. It binds `document` only together with the number of documents, which
         the event beside it states: compare `documents` with it.
         """
-        if not merkle.verify_inclusion(
+        return merkle.verify_inclusion(
             merkle.leaf_hash(self.inner + self.data),
             self.leaf,
             self.tree.leaf_count,
             self.leaf_path,
             self.tree.root,
-        ):
-            return False
-        root = merkle.inclusion_root(
-            merkle.leaf_hash(encode(self.tree)),
-            self.document,
-            self.documents,
-            self.document_path,
+        ) and _stands(self.tree, self.document, self.documents, self.document_path, commit, account)
+
+
+class ShownLeaf(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A leaf in a proof of several: its inner hash and its bytes."""
+
+    inner: _Hash
+    data: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_LEAF_BYTES)]
+
+
+class PayloadRunProof(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """That `leaves` are those of a document from leaf `first` on (P4): one path for all of them.
+
+    What it binds is said at `PayloadLeafProof`.
+    """
+
+    document: _Count
+    documents: _Count
+    tree: DocumentTree
+    document_path: _Path
+    first: _Count
+    leaves: Annotated[tuple[ShownLeaf, ...], msgspec.Meta(min_length=1, max_length=MAX_RUN_LEAVES)]
+    path: _RunPath
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of all leaves shown."""
+        return b"".join(leaf.data for leaf in self.leaves)
+
+    def verify(self, commit: bytes, account: bytes) -> bool:
+        """Whether the leaves stand under this `payload_commit` in an event of this account."""
+        hashes = [merkle.leaf_hash(leaf.inner + leaf.data) for leaf in self.leaves]
+        root = merkle.run_root(hashes, self.first, self.tree.leaf_count, self.path)
+        return root == self.tree.root and _stands(
+            self.tree, self.document, self.documents, self.document_path, commit, account
         )
-        return root is not None and H("payload", account, root) == commit
+
+
+def _stands(
+    tree: DocumentTree,
+    document: int,
+    documents: int,
+    path: Sequence[bytes],
+    commit: bytes,
+    account: bytes,
+) -> bool:
+    """Whether a document's tree stands under a `payload_commit` (P3)."""
+    found = merkle.inclusion_root(merkle.leaf_hash(encode(tree)), document, documents, path)
+    return found is not None and H("payload", account, found) == commit
 
 
 @dataclass(frozen=True)
@@ -311,23 +354,55 @@ def container_account(head: bytes) -> bytes:
 
 def prove_leaf(payload: Payload, document: int, leaf: int) -> PayloadLeafProof:
     """The proof of one leaf (P4). ValueError when the payload has no such leaf."""
-    if not 0 <= document < len(payload.documents):
-        raise ValueError(f"no document {document} among {len(payload.documents)}")
-    source = payload.documents[document]
-    if source.erased is not None:
-        raise ValueError(f"document {document} was erased")
+    source, document_path = _document_to_prove(payload, document)
     leaf_path = merkle.inclusion_proof(document_leaf_hashes(source), leaf)
-    document_hashes = [merkle.leaf_hash(encode(tree)) for tree in payload.trees]
     return PayloadLeafProof(
         document,
         len(payload.documents),
         payload.trees[document],
-        tuple(merkle.inclusion_proof(document_hashes, document)),
+        document_path,
         leaf,
         inner_hash(source.salt, leaf),
         source.slices[leaf],
         tuple(leaf_path),
     )
+
+
+def prove_run(payload: Payload, document: int, first: int, stop: int) -> PayloadRunProof:
+    """The proof of leaves [first, stop) of a document (P4).
+
+    ValueError when the payload has no such leaves, or for more than MAX_RUN_LEAVES.
+    """
+    source, document_path = _document_to_prove(payload, document)
+    if stop - first > MAX_RUN_LEAVES:
+        raise ValueError(f"{stop - first:,} leaves: at most {MAX_RUN_LEAVES:,} in one proof")
+    hashes = document_leaf_hashes(source)
+    path = merkle.run_path(merkle.source_of_hashes(hashes), first, stop, len(hashes))
+    return PayloadRunProof(
+        document,
+        len(payload.documents),
+        payload.trees[document],
+        document_path,
+        first,
+        tuple(
+            ShownLeaf(inner_hash(source.salt, leaf), source.slices[leaf])
+            for leaf in range(first, stop)
+        ),
+        tuple(path),
+    )
+
+
+def _document_to_prove(
+    payload: Payload, document: int
+) -> tuple[PayloadDocument, tuple[bytes, ...]]:
+    """A document of a payload with its path. ValueError when it is not there, or was erased."""
+    if not 0 <= document < len(payload.documents):
+        raise ValueError(f"no document {document} among {len(payload.documents)}")
+    source = payload.documents[document]
+    if source.erased is not None:
+        raise ValueError(f"document {document} was erased")
+    hashes = [merkle.leaf_hash(encode(tree)) for tree in payload.trees]
+    return source, tuple(merkle.inclusion_proof(hashes, document))
 
 
 def _check_size(size_bytes: int) -> None:

@@ -176,10 +176,19 @@ def test_an_invented_span_is_found(stage: Stage) -> None:
         "other output tokens": msgspec.structs.replace(span, start=span.start + 1),
         "an output that is not there": msgspec.structs.replace(span, output=2),
         "tokens past the output": msgspec.structs.replace(span, start=10_000),
-        "another document": msgspec.structs.replace(span, document=1),
+        "another document": msgspec.structs.replace(
+            span, run=msgspec.structs.replace(span.run, document=1)
+        ),
         "another place": msgspec.structs.replace(span, token=span.token + 1),
         "other bytes": msgspec.structs.replace(
-            span, leaves=(msgspec.structs.replace(span.leaves[0], data=b"x"), *span.leaves[1:])
+            span,
+            run=msgspec.structs.replace(
+                span.run,
+                leaves=(
+                    msgspec.structs.replace(span.run.leaves[0], data=b"x"),
+                    *span.run.leaves[1:],
+                ),
+            ),
         ),
     }
     for name, invented in inventions.items():

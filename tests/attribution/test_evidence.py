@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from openledger_node.attribution.evidence import (
     MAX_PASSAGES,
-    MAX_SPAN_LEAVES,
     Branch,
     Passage,
     SpanProof,
@@ -25,12 +24,14 @@ from openledger_node.attribution.scope import make_scope
 from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.errors import BadInput
 from openledger_node.ledger.payload import (
-    Payload,
+    MAX_RUN_LEAVES,
     PayloadDocument,
+    ShownLeaf,
     cut_binary,
     decode_payload,
     encode_payload,
     prove_leaf,
+    prove_run,
 )
 from tests.attribution.build import AUTHOR, contribution_id, document, payload, words
 
@@ -54,7 +55,7 @@ def proof() -> SpanProof:
 @pytest.mark.rule("T6")
 def test_a_span_is_checked_from_its_leaves_alone() -> None:
     shown = decode_span_proof(encode(proof()))
-    assert [leaf.leaf for leaf in shown.leaves] == [0, 1, 2, 3]
+    assert (shown.document, shown.run.first, len(shown.run.leaves)) == (1, 0, 4)
     assert shown.verify(CORPUS.commit, AUTHOR, OUTPUT)
     assert not shown.verify(bytes(32), AUTHOR, OUTPUT)
     assert not shown.verify(CORPUS.commit, AUTHOR, OUTPUT[1:])
@@ -65,23 +66,32 @@ def test_a_span_is_checked_from_its_leaves_alone() -> None:
 @pytest.mark.rule("T6")
 def test_a_changed_span_proof_never_verifies() -> None:
     shown = proof()
-    leaves = shown.leaves
-    other = prove_leaf(CORPUS, 0, 0)
-    changes: dict[str, Any] = {
+    run, leaves = shown.run, shown.run.leaves
+    changes: dict[str, dict[str, Any]] = {
         "start before": {"start": shown.start - 1},
         "start after": {"start": shown.start + 1},
         "longer": {"length": shown.length + 1},
         "token before": {"token": shown.token - 1},
         "token after": {"token": shown.token + 1},
+        "a leaf too many": {"run": prove_run(CORPUS, 1, 0, 5)},
+        "a leaf too few": {"run": prove_run(CORPUS, 1, 0, 3)},
+        "leaves from the next one on": {"run": prove_run(CORPUS, 1, 1, 5)},
+        "leaves of another document": {"run": prove_run(CORPUS, 0, 0, 1)},
+    }
+    runs: dict[str, dict[str, Any]] = {
         "another document": {"document": 0},
         "a leaf missing": {"leaves": leaves[1:]},
         "a leaf twice": {"leaves": (leaves[0], leaves[0], *leaves[2:])},
         "leaves in another order": {"leaves": tuple(reversed(leaves))},
-        "a leaf too many": {"leaves": (*leaves, prove_leaf(CORPUS, 1, 4))},
-        "a leaf of another document": {"leaves": (other, *leaves[1:])},
+        "other leaves": {"first": 1},
+        "no path": {"path": ()},
+        "a longer path": {"path": (*run.path, bytes(32))},
         "other bytes": {
             "leaves": (msgspec.structs.replace(leaves[0], data=b"w60 " * 64), *leaves[1:])
         },
+    }
+    changes |= {
+        name: {"run": msgspec.structs.replace(run, **fields)} for name, fields in runs.items()
     }
     for name, fields in changes.items():
         assert not msgspec.structs.replace(shown, **fields).verify(CORPUS.commit, AUTHOR, OUTPUT), (
@@ -116,7 +126,7 @@ def test_every_part_of_a_document_can_be_proved(token: int, length: int) -> None
     length = min(length, 300 - token)
     output = words(TEXT)[token : token + length]
     shown = prove_span(span_of(0, token, length), CORPUS)
-    assert len(shown.leaves) == (token + length - 1) // 64 - token // 64 + 1
+    assert len(shown.run.leaves) == (token + length - 1) // 64 - token // 64 + 1
     assert shown.verify(CORPUS.commit, AUTHOR, output)
     assert not shown.verify(CORPUS.commit, AUTHOR, [*output[:-1], b"else"])
 
@@ -128,12 +138,16 @@ def test_leaves_that_are_not_text_prove_no_span() -> None:
 
 
 @pytest.mark.rule("T6")
-def test_a_span_within_one_leaf_is_proved_in_less_than_1536_bytes() -> None:
-    """English prose: 64 tokens of 6 bytes; 1,024 documents, this one of 128 leaves."""
+@pytest.mark.parametrize(("token", "leaves"), [(64 * 77, 1), (64 * 77 + 40, 2)])
+def test_a_span_within_two_leaves_is_proved_in_less_than_1536_bytes(
+    token: int, leaves: int
+) -> None:
+    """English prose: 64 tokens of 6 bytes; 128 documents, this one of 128 leaves."""
     prose = " ".join(f"word{n % 10}" for n in range(64 * 128)).encode()
-    corpus = payload(prose, *[b"a"] * 1_023)
-    raw = encode(prove_span(span_of(0, 64 * 77, 64, document_index=0), corpus))
-    assert len(raw) < 1_536
+    corpus = payload(prose, *[b"a"] * 127)
+    shown = prove_span(span_of(0, token, 60, document_index=0), corpus)
+    assert len(shown.run.leaves) == leaves
+    assert len(encode(shown)) < 1_536
 
 
 @pytest.mark.rule("T7")
@@ -235,7 +249,7 @@ def test_passages_that_break_a_rule_are_bad_input(listed: list[tuple[int, int, i
         {"start": -1},
         {"token": 2**30 + 1},
         {"output": 10_000},
-        {"leaves": ()},
+        {"run": msgspec.structs.replace(proof().run, leaves=())},
     ],
 )
 def test_a_span_proof_past_a_limit_is_bad_input(fields: dict[str, Any]) -> None:
@@ -245,10 +259,11 @@ def test_a_span_proof_past_a_limit_is_bad_input(fields: dict[str, Any]) -> None:
 
 @pytest.mark.rule("T6")
 def test_a_span_proof_of_too_many_leaves_is_bad_input() -> None:
-    small = prove_leaf(Payload(1, AUTHOR, (PayloadDocument(bytes(32), (b"a",), 1),)), 0, 0)
-    shown = SpanProof(0, 0, 1, 0, 0, (small,) * (MAX_SPAN_LEAVES + 1))
+    shown = proof()
+    leaves = (ShownLeaf(bytes(32), b"a"),) * (MAX_RUN_LEAVES + 1)
+    run = msgspec.structs.replace(shown.run, leaves=leaves)
     with pytest.raises(BadInput, match="malformed"):
-        decode_span_proof(encode(shown))
+        decode_span_proof(encode(msgspec.structs.replace(shown, run=run)))
 
 
 @settings(max_examples=100)

@@ -15,7 +15,7 @@ from openledger_node.ledger import merkle
 from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.errors import BadInput, OlnError, Refused, UsageError
 from openledger_node.ledger.kinds import UseReceipt
-from openledger_node.ledger.payload import DocumentTree, PayloadLeafProof, commitment
+from openledger_node.ledger.payload import DocumentTree, PayloadRunProof, ShownLeaf, commitment
 from tests.kit.homes import Ready, words
 
 # Tokens 0 to 19 are harbour 60 to 79, which straddle two leaves; 20 to 39 are baker 5 to 24.
@@ -106,21 +106,25 @@ def test_a_span_that_does_not_stand_is_refused(
     def with_span(**changes: int) -> SpanParts:
         return msgspec.structs.replace(a, span=msgspec.structs.replace(a.span, **changes))
 
+    def with_run(**changes: object) -> SpanParts:
+        run = msgspec.structs.replace(a.span.run, **changes)
+        return msgspec.structs.replace(a, span=msgspec.structs.replace(a.span, run=run))
+
     wrong = {
         "a longer span": lambda: with_span(length=a.span.length + 1),
         "a span moved in the output": lambda: with_span(start=a.span.start + 1),
         "a span moved in the document": lambda: with_span(token=a.span.token + 1),
-        "another document": lambda: with_span(document=1),
+        "another document": lambda: with_run(document=1),
         "another output": lambda: with_span(output=1),
         "another contribution": lambda: msgspec.structs.replace(a, contribution=b.contribution),
         "another receipt": lambda: msgspec.structs.replace(a, receipt=a.contribution),
         "no receipt at all": lambda: msgspec.structs.replace(
             a, receipt=a.contribution, contribution=a.receipt
         ),
-        "an output leaf left out": lambda: msgspec.structs.replace(a, output=()),
-        "a leaf of the document left out": lambda: msgspec.structs.replace(
-            a, span=msgspec.structs.replace(a.span, leaves=a.span.leaves[1:])
+        "an output leaf left out": lambda: msgspec.structs.replace(
+            a, output=msgspec.structs.replace(a.output, leaves=a.output.leaves[1:])
         ),
+        "a leaf of the document left out": lambda: with_run(leaves=a.span.run.leaves[1:]),
     }
     with pytest.raises((OlnError, BadInput)):
         check_span(genesis, wrong[evil]())
@@ -166,11 +170,11 @@ def test_an_output_that_claims_a_place_at_token_2_to_the_30_costs_no_memory() ->
     data, beside = b"quay tide salt rope mast", bytes(32)
     root = merkle.node_hash(beside, merkle.leaf_hash(bytes(32) + data))
     tree = DocumentTree(root, 2**24 + 1, 2**30 + 5, 2**34)
-    shown = PayloadLeafProof(0, 1, tree, (), 2**24, bytes(32), data, (beside,))
+    shown = PayloadRunProof(0, 1, tree, (), 2**24, (ShownLeaf(bytes(32), data),), (beside,))
     provider = b"provider" + bytes(24)
     commit = commitment(provider, [tree])
     use = UseReceipt(None, bytes(32), None, 1, 1, commit, 0, (), 1_000_000, "spans")
-    span = SpanProof(0, 2**30, 5, 0, 0, (shown,))
-    tokens, text = output_tokens((shown,), span, use, provider)
+    span = SpanProof(0, 2**30, 5, 0, shown)
+    tokens, text = output_tokens(shown, span, use, provider)
     assert tokens == [b"quay", b"tide", b"salt", b"rope", b"mast"]
     assert text == data.decode()

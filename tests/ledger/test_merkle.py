@@ -234,3 +234,74 @@ def test_no_proof_is_made_for_an_impossible_prefix(old: int, size: int) -> None:
 def test_no_proof_is_made_for_a_leaf_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="no leaf"):
         merkle.inclusion_proof(merkle.leaf_hashes(made(3)), 3)
+
+
+# Runs of leaves.
+
+
+runs = st.integers(1, 70).flatmap(
+    lambda size: st.tuples(st.integers(0, size - 1), st.integers(1, size), st.just(size))
+)
+
+
+def run_of(first: int, stop: int, size: int) -> tuple[list[bytes], list[bytes], bytes]:
+    """(hashes of the run, its path, the root) of a list of `size` leaves."""
+    hashes = merkle.leaf_hashes(made(size))
+    path = merkle.run_path(merkle.source_of_hashes(hashes), first, stop, size)
+    return hashes[first:stop], path, mth(made(size))
+
+
+@pytest.mark.rule("M3")
+@given(runs)
+def test_a_run_of_leaves_leads_to_the_root(drawn: tuple[int, int, int]) -> None:
+    first, stop, size = drawn[0], max(drawn[0] + 1, drawn[1]), drawn[2]
+    hashes, path, root = run_of(first, stop, size)
+    assert merkle.run_root(hashes, first, size, path) == root
+    assert len(path) <= 2 * size.bit_length()
+
+
+@pytest.mark.rule("M3", "M2")
+@given(st.integers(1, 70), st.data())
+def test_the_path_of_a_run_of_one_has_the_hashes_of_its_inclusion_path(
+    size: int, data: st.DataObject
+) -> None:
+    index = data.draw(st.integers(0, size - 1))
+    _, path_of_run, _ = run_of(index, index + 1, size)
+    assert sorted(path_of_run) == sorted(path(index, made(size)))
+
+
+@pytest.mark.rule("M3")
+def test_a_run_of_all_leaves_needs_no_path() -> None:
+    for size in range(1, 20):
+        assert run_of(0, size, size)[1] == []
+
+
+@pytest.mark.rule("M3")
+@pytest.mark.parametrize(("first", "stop", "size"), [(2, 5, 9), (0, 3, 8), (6, 7, 7)])
+def test_a_run_that_is_not_the_one_proved_leads_elsewhere(first: int, stop: int, size: int) -> None:
+    hashes, path, root = run_of(first, stop, size)
+    lead = merkle.run_root
+    assert lead(hashes, first, size, path) == root
+    assert lead(hashes[::-1] if len(hashes) > 1 else [bytes(32)], first, size, path) != root
+    assert lead(hashes, first, size, [*path, bytes(32)]) is None
+    assert lead(hashes, first, size, path[:-1]) is None
+    assert lead(hashes, first, size, [*path[:-1], bytes(31)]) is None
+    assert lead(hashes, first, size, path[::-1]) != root
+    for other in range(size):
+        if other != first:
+            assert lead(hashes, other, size, path) != root
+
+
+@pytest.mark.rule("M3")
+@pytest.mark.parametrize(("first", "stop", "size"), [(-1, 1, 3), (1, 1, 3), (2, 4, 3), (0, 1, 0)])
+def test_a_run_outside_the_list_has_no_path(first: int, stop: int, size: int) -> None:
+    with pytest.raises(ValueError, match="no leaves"):
+        merkle.run_path(merkle.source_of_hashes([bytes(32)] * 3), first, stop, size)
+    hashes = [bytes(32)] * max(0, stop - first)
+    assert merkle.run_root(hashes, first, size, []) is None
+
+
+@pytest.mark.rule("M3")
+def test_a_list_that_claims_2_to_the_60_leaves_costs_only_the_path() -> None:
+    assert merkle.run_root([bytes(32)], 2**59 + 1, 2**60, [bytes(32)] * 60) is not None
+    assert merkle.run_root([bytes(32)], 2**59 + 1, 2**60, [bytes(32)] * 59) is None
