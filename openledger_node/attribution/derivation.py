@@ -93,7 +93,8 @@ class _Blocks:
 class _Standing:
     """Which documents have which grams. A pair is (gram, document); hits lie by pair, position."""
 
-    documents: list[ScopeDocument]
+    documents: list[tuple[bytes, int]]
+    """Their contributions and numbers: the tokens are let go once they were looked at."""
     pair_keys: Ints
     pair_document: Ints
     gram_pairs: Ints
@@ -174,7 +175,8 @@ def _blocks_of(subject: Subject) -> _Blocks:
 
 def _look(subject: Subject, numbers: GramNumbers, sources: Iterable[ScopeDocument]) -> _Standing:
     """Every place of X's grams in documents that have them."""
-    documents: list[ScopeDocument] = []
+    documents: list[tuple[bytes, int]] = []
+    epochs_of: list[int] = []
     own = np.full(numbers.count, subject.epoch, np.int64)
     grams, keys = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for batch in _batches(sources):
@@ -186,9 +188,10 @@ def _look(subject: Subject, numbers: GramNumbers, sources: Iterable[ScopeDocumen
         others &= ~np.array([item.commons for item in batch], bool)[index]
         grams.append(gram[others])
         keys.append((index[others] + len(documents)) << _PLACE_BITS | position[others])
-        documents += batch
+        documents += [(item.contribution_id, item.document) for item in batch]
+        epochs_of += [item.order[0] for item in batch]
     gram, key = np.concatenate(grams), np.concatenate(keys)
-    epoch_of = np.array([item.order[0] for item in documents], np.int64)
+    epoch_of = np.array(epochs_of, np.int64)
     if len(key):
         early = epoch_of[key >> _PLACE_BITS] < own[gram]
         gram, key = gram[early], key[early]
@@ -208,7 +211,9 @@ def _batches(sources: Iterable[ScopeDocument]) -> Iterator[list[ScopeDocument]]:
         yield batch
 
 
-def _standing(documents: list[ScopeDocument], gram_count: int, gram: Ints, key: Ints) -> _Standing:
+def _standing(
+    documents: list[tuple[bytes, int]], gram_count: int, gram: Ints, key: Ints
+) -> _Standing:
     """Sorts hits, which came in the order of (document, position), by gram first."""
     order = np.argsort(gram, kind="stable")
     gram, key = gram[order], key[order]
@@ -337,5 +342,5 @@ def _entries(blocks: _Blocks, anchors: _Anchors, standing: _Standing) -> Iterato
     rows = (anchors.documents[first], local, ends - begins, anchors.sources[first])
     columns = [column.tolist() for column in (*rows, anchors.places[first])]
     for document, start, length, source, place in zip(*columns, strict=True):
-        item = standing.documents[source]
-        yield MapEntry(document, start, length, item.contribution_id, item.document, place)
+        contribution, number = standing.documents[source]
+        yield MapEntry(document, start, length, contribution, number, place)

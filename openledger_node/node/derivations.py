@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from openledger_node.attribution.derivation import Subject, derive
 from openledger_node.attribution.derivation_map import (
@@ -26,34 +28,49 @@ from openledger_node.attribution.scope import ScopeDocument
 from openledger_node.credit import views
 from openledger_node.ledger.errors import BadInput, Refused
 from openledger_node.ledger.kinds import PPM, DataContribute, DataDerivation
-from openledger_node.ledger.payload import PayloadDocument, payload_commitment
+from openledger_node.ledger.payload import PayloadDocument, decode_payload, payload_commitment
+from openledger_node.node.claims import own_payload
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.derivation_maps import COUNTING, derivations_of, maps_in_force
 from openledger_node.node.finality import judged_append
 from openledger_node.node.lookup import find_id
 from openledger_node.node.reading import body_of, events_of, find_event, must_find
 from openledger_node.node.results import Derived, DerivedFrom, Recorded
-from openledger_node.node.retrieval import held_texts
 from openledger_node.store.snapshot import Snapshot
 
 SALT_BYTES: Final = 32
+PART_TOKENS: Final = 2**20
+"""Tokens of a contribution that are compared at a time: they take up to 200 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The contribution looked at: its account, epoch, and tokens by document.
+    """The contribution looked at: its account, its epoch and its documents.
 
-    `contribution_id` is None before it is registered. A document that is not text has no tokens.
+    `contribution_id` is None before it is registered.
     """
 
     contribution_id: bytes | None
     owner: bytes
     epoch: int
-    texts: Sequence[Sequence[bytes]]
+    documents: Sequence[PayloadDocument]
 
     @property
     def tokens(self) -> int:
-        return sum(map(len, self.texts))
+        return sum(item.tokens for item in self.documents)
+
+    def parts(self) -> Iterator[tuple[int, Subject]]:
+        """(first document, that and the next ones), a part of the tokens in memory at a time."""
+        first, texts, tokens = 0, list[Sequence[bytes]](), 0
+        for index, item in enumerate(self.documents):
+            if texts and tokens + item.tokens > PART_TOKENS:
+                yield first, Subject(self.owner, self.epoch, texts)
+                first, texts, tokens = index, [], 0
+            text = registered_text(item.slices, item.tokens)
+            texts.append(text.tokens() if text is not None else ())
+            tokens += item.tokens
+        if texts:
+            yield first, Subject(self.owner, self.epoch, texts)
 
 
 def find_derived(
@@ -61,14 +78,19 @@ def find_derived(
 ) -> tuple[MapEntry, ...]:
     """The map of a contribution over all texts held here.
 
-    Texts of its own account only take anchors away, so they are read only when there are any.
+    Documents derive one by one, so a large contribution is looked at in parts. Texts of its own
+    account only take anchors away: they are read only when there are any.
     """
     others, own = _earlier(snapshot, work)
-    subject = Subject(work.owner, work.epoch, work.texts)
-    entries = derive(subject, _documents(snapshot, others, progress)) if others else ()
-    if entries and own:
-        both = sorted([*others, *own], key=lambda view: (view.epoch, view.serial))
-        entries = derive(subject, _documents(snapshot, both, progress))
+    if not others:
+        return ()
+    both = sorted([*others, *own], key=lambda view: (view.epoch, view.serial))
+    entries: list[MapEntry] = []
+    for first, subject in work.parts():
+        found = derive(subject, _documents(snapshot, others, progress))
+        if found and own:
+            found = derive(subject, _documents(snapshot, both, progress))
+        entries += [msgspec.structs.replace(e, document=first + e.document) for e in found]
     if not entries:
         return ()
     maps = maps_in_force(snapshot, tokens_by_source(entries), epoch=work.epoch - 1)
@@ -94,13 +116,23 @@ def _earlier(
 def _documents(
     snapshot: Snapshot, chosen: Sequence[views.ContributionView], progress: Progress
 ) -> Iterator[ScopeDocument]:
-    """The texts held of contributions, one contribution in memory at a time."""
+    """The texts held of contributions, tokens of one document in memory at a time."""
     for done, view in enumerate(chosen, 1):
-        held = held_texts(snapshot, view.contribution_id)
         order = (view.epoch, b"", view.serial)
-        for index, tokens in held.texts if held is not None else ():
-            yield ScopeDocument(view.contribution_id, order, index, view.account, tokens)
+        for index, item in enumerate(_held(snapshot, view.contribution_id)):
+            text = registered_text(item.slices, item.tokens)
+            if text is not None:
+                yield ScopeDocument(view.contribution_id, order, index, view.account, text.tokens())
         progress(done, len(chosen), "contributions compared")
+
+
+def _held(snapshot: Snapshot, contribution_id: bytes) -> Sequence[PayloadDocument]:
+    """The documents of a contribution; none when they are not here, or are another account's."""
+    found = find_event(snapshot, contribution_id)
+    if found is None:
+        return ()
+    data = own_payload(snapshot, found.log.genesis.account_id, found.event.payload_commit)
+    return decode_payload(data).documents if data is not None else ()
 
 
 def derived_in(
@@ -108,11 +140,7 @@ def derived_in(
 ) -> tuple[tuple[MapEntry, ...], tuple[DerivedFrom, ...]]:
     """What documents that this account is about to register derive from, and that for people."""
     with core.store.read() as snapshot:
-        work = Work(None, core.account_id, snapshot.last_epoch() + 1, ())
-        if not _earlier(snapshot, work)[0]:
-            return (), ()
-        texts = [registered_text(item.slices, item.tokens) for item in documents]
-        work = replace(work, texts=[text.tokens() if text else () for text in texts])
+        work = Work(None, core.account_id, snapshot.last_epoch() + 1, documents)
         entries = find_derived(snapshot, work, progress)
         sources = tuple(tokens_by_source(entries).items())
         return entries, derived_from(snapshot, sources, work.tokens)
@@ -198,18 +226,15 @@ def _work(snapshot: Snapshot, contribution_id: bytes) -> Work:
     """A registered contribution. Refused when its text is not held here."""
     found = must_find(snapshot, contribution_id)
     view = views.contribution(snapshot.state, contribution_id)
-    held = held_texts(snapshot, contribution_id)
-    if held is None or not held.texts:
+    documents = _held(snapshot, contribution_id)
+    if not any(item.tokens for item in documents):
         raise Refused(
             f"the text of {contribution_id.hex()[:12]} is not held here",
             hint="what it derives from can be found only where its text is",
             code="no_payload",
         )
-    texts: list[Sequence[bytes]] = [()] * (held.texts[-1][0] + 1)
-    for index, tokens in held.texts:
-        texts[index] = tokens
     epoch = view.epoch if view is not None else snapshot.last_epoch() + 1
-    return Work(contribution_id, found.log.genesis.account_id, epoch, texts)
+    return Work(contribution_id, found.log.genesis.account_id, epoch, documents)
 
 
 def _known(

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from openledger_node.attribution.derivation_map import map_root
+from openledger_node.attribution.leaves import cut_document
 from openledger_node.ledger.errors import Refused
 from openledger_node.ledger.kinds import AuditVerdict
-from openledger_node.ledger.payload import decode_payload
+from openledger_node.ledger.payload import PayloadDocument, decode_payload
+from openledger_node.node import derivations
+from openledger_node.node.core import no_progress
 from openledger_node.node.derivation_maps import maps_in_force
 from tests.kit.homes import CREDIT, WITNESS, Coop, words
 
@@ -346,3 +350,26 @@ def test_maps_count_from_the_snapshot_that_holds_them(stage: Stage) -> None:
         assert not maps_in_force(snapshot, named, epoch=closed.epoch - 1).redirect
         assert maps_in_force(snapshot, named, epoch=closed.epoch).redirect
         assert maps_in_force(snapshot, []).orders == {}
+
+
+def test_a_large_contribution_is_looked_at_in_parts_with_the_same_map(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = stage.coop.place / "many"
+    folder.mkdir()
+    for index in range(5):
+        (folder / f"{index}.txt").write_text(words("ann", 100, 150 * index) + f" end{index}")
+    (folder / "3b.bin").write_bytes(b"\xff\xfe\x00")
+    roots = []
+    for tokens in (2**20, 250, 1):
+        monkeypatch.setattr(derivations, "PART_TOKENS", tokens)
+        documents = [
+            PayloadDocument(bytes(32), cut.slices, cut.tokens)
+            for path in sorted(folder.iterdir())
+            for cut in [cut_document(path.read_bytes())]
+        ]
+        entries, sources = derivations.derived_in(stage.coop["ben"].core, documents, no_progress)
+        assert [source.tokens for source in sources] == [500]
+        assert [entry.document for entry in entries] == [0, 1, 2, 3, 5]
+        roots.append(map_root(bytes(32), entries))
+    assert len(set(roots)) == 1
