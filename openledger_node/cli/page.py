@@ -71,7 +71,7 @@ def _summary(result: Attributed) -> str:
     if result.method == "retrieved":
         against = "what stood in its prompt"
     counts = f"{text.counted(result.tokens, 'token')}, {text.counted(len(result.spans), 'span')}"
-    missing = f"; {len(result.missing)} not searched" if result.missing else ""
+    missing = f"; {len(result.missing)} not looked at" if result.missing else ""
     return f"{counts}, matched against {against} at epoch {result.snapshot_epoch}{missing}."
 
 

@@ -205,10 +205,14 @@ def _moved(snapshot: Snapshot, found: Located) -> list[Explained]:
     return [Explained("tokens in derived texts", "R3", None, tuple(lines))] if lines else []
 
 
-def _derivations(snapshot: Snapshot, contribution_id: bytes) -> list[Explained]:
-    """What was declared or claimed that a contribution derives from."""
+def _derivations(
+    snapshot: Snapshot, contribution_id: bytes, derivation_id: bytes | None = None
+) -> list[Explained]:
+    """What was declared or claimed that a contribution derives from, or one such event of it."""
     lines = []
     for view, body in derivations_of(snapshot, contribution_id):
+        if derivation_id not in (None, view.derivation_id):
+            continue
         found = must_find(snapshot, contribution_id)
         for source in derived_from(snapshot, body.sources, body_of(found).tokens):
             by = _subject(snapshot, view.account)
@@ -241,6 +245,8 @@ def _explain_other(snapshot: Snapshot, found: Located) -> Explained:
             Explained(f"licences over its lineage: {', '.join(licences)}", "C9", None, ())
         )
         children += _derivations(snapshot, found.event_id)
+    if views.derivation(snapshot.state, found.event_id) is not None:
+        children += _derivations(snapshot, body_of(found).contribution, found.event_id)
     title = f"{found.event.kind}: {result.status}{when} ({place})"
     return Explained(title, None, None, tuple(children))
 

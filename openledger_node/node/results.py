@@ -200,7 +200,7 @@ class Attributed:
     model_id: str | None
     snapshot_epoch: int
     names: Mapping[str, str] = field(default_factory=dict)  # titles by contribution
-    missing: tuple[str, ...] = ()  # contributions of the scope whose text is not held here
+    missing: tuple[str, ...] = ()  # contributions and derivations whose text or map is not here
     owners: Mapping[str, str] = field(default_factory=dict)  # accounts' names by contribution
 
 
@@ -216,7 +216,7 @@ class Used:
     earns: str  # "credits", "units", or "nothing", with the reason in `note`
     note: str
     repeated: bool  # an idempotency key answered with the first result
-    missing: tuple[str, ...] = ()  # contributions of the scope whose text is not held here
+    missing: tuple[str, ...] = ()  # contributions and derivations whose text or map is not here
 
 
 @dataclass(frozen=True, slots=True)

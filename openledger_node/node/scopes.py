@@ -45,8 +45,9 @@ class Placed:
 class Gathered:
     """A scope with the order and commitment of each contribution, and what is not held here.
 
-    `payloads` fills with the decoded payloads that proofs were made from. Of a scope of passages
-    (retrieval.py) the n-th source is the n-th of `passages`.
+    `payloads` fills with the decoded payloads that proofs were made from, `unfollowed` with the
+    derivations that counted in the last weights and whose maps are not held here. Of a scope of
+    passages (retrieval.py) the n-th source is the n-th of `passages`.
     """
 
     scope: Scope
@@ -54,7 +55,12 @@ class Gathered:
     commits: dict[bytes, bytes]
     missing: tuple[bytes, ...]
     payloads: dict[bytes, Payload] = field(default_factory=dict)
+    unfollowed: set[bytes] = field(default_factory=set)
     passages: tuple[Placed, ...] = ()
+
+    def lacking(self) -> tuple[str, ...]:
+        """Ids of what was due to be looked at and is not held here: contributions, derivations."""
+        return tuple(item.hex() for item in (*self.missing, *sorted(self.unfollowed)))
 
 
 def model_scope(

@@ -169,7 +169,7 @@ def attribute(
             snapshot_epoch=snapshot.last_epoch(),
             names=titles,
             owners=owners,
-            missing=tuple(item.hex() for item in gathered.missing),
+            missing=gathered.lacking(),
         )
 
 
@@ -217,6 +217,8 @@ def _weights(
     found = [item.attribution for item in outputs]
     drawn_on = {span.contribution_id for item in found for span in item.spans}
     maps = maps_in_force(snapshot, drawn_on, cache=core.maps)
+    gathered.unfollowed.clear()
+    gathered.unfollowed.update(maps.missing)
     counts, unattributed = count_tokens(found, maps.redirect)
     return weigh(counts, unattributed, gathered.orders | maps.orders)
 
@@ -249,7 +251,7 @@ def use(core: NodeCore, request: UseRequest, progress: Progress = no_progress) -
         body, draft, note, gathered = prepared
         done = core.append([draft])[0]
     shown = shown_use(done.event_id, body, note, repeated=False)
-    return replace(shown, missing=tuple(item.hex() for item in gathered.missing))
+    return replace(shown, missing=gathered.lacking())
 
 
 def _prepare(

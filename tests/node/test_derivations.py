@@ -210,6 +210,9 @@ def test_explain_names_the_tokens_that_moved_and_what_a_contribution_derives_fro
     tree = said(stage.coop["maker"].explain(copy).tree)
     assert f"% derives from original {stage.original[:12]}: declared by" in tree
     assert "in force" in tree
+    (event,) = stage.coop["maker"].log(kind="data.derivation").events
+    tree = said(stage.coop["maker"].explain(event.event_id).tree)
+    assert f"% derives from original {stage.original[:12]}" in tree
 
 
 # `data derive`.
@@ -340,6 +343,16 @@ def test_a_map_that_is_not_held_is_missing_and_moves_nothing(stage: Stage) -> No
         maps = maps_in_force(snapshot, [bytes.fromhex(copy)])
     assert maps.missing == (bytes.fromhex(event.event_id),)
     assert not maps.redirect
+    model = stage.coop["maker"].model_register("m", trained_on=[(copy, 1)]).model_id
+    stage.coop.gather()
+    stage.coop[WITNESS].epoch_close()
+    bundle = stage.coop.file()
+    stage.coop[WITNESS].bundle_export(bundle, payloads=False)
+    stage.coop["maker"].bundle_import(bundle)
+    output = " ".join(noisy(TEXT).split()[100:200]).encode()
+    used = stage.coop["maker"].use(model, output)
+    assert (used.ppm, used.missing) == ({copy: 1_000_000}, (event.event_id,))
+    assert stage.coop["maker"].attribute(output, model=model).missing == (event.event_id,)
 
 
 def test_maps_count_from_the_snapshot_that_holds_them(stage: Stage) -> None:

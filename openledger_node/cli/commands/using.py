@@ -175,9 +175,8 @@ def _show_missing(missing: tuple[str, ...]) -> None:
     """Says when attribution could not see a part of its scope."""
     if missing:
         text.say(
-            "not searched, for their text is not held here: "
-            f"{text.counted(len(missing), 'contribution')} "
-            f"({', '.join(text.short(item) for item in missing[:4])})"
+            "not looked at, for their text or map is not held here: "
+            f"{len(missing):,} of the scope ({', '.join(text.short(item) for item in missing[:4])})"
         )
 
 
