@@ -32,6 +32,7 @@ FAULTS: Final[dict[str, tuple[Cost, str]]] = {
     # Frames.
     "frame_size":     (Cost.LOWER, "a frame that is empty or larger than allowed"),
     "malformed":      (Cost.LOWER, "a frame whose fields are not those of its type"),
+    "slow_frame":     (Cost.LOWER, "a frame that does not come to its end"),
     "not_canonical":  (Cost.LOWER, "a frame that has a shorter encoding"),
     "unknown_frame":  (Cost.LOWER, "an unknown frame of a type that may not be skipped"),
     # HELLO.
@@ -62,7 +63,7 @@ FAULTS: Final[dict[str, tuple[Cost, str]]] = {
     "too_many_logs":  (Cost.LOWER, "a frontier of too many logs or bytes"),
     "too_many_forks": (Cost.LOWER, "too many fork proofs on one link"),
     "too_large":      (Cost.LOWER, "a payload past a limit"),
-    "no_answer":      (Cost.LOWER, "too many cancelled questions left open"),
+    "no_answer":      (Cost.LOWER, "questions left without an answer, or CANCELs"),
     "unread":         (Cost.LOWER, "too many replies left unread"),
     "flood":          (Cost.LOWER, "control frames faster than allowed"),
     "silent":         (Cost.NONE,  "nothing heard for too long"),

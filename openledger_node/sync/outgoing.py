@@ -109,6 +109,8 @@ class Outgoing:
     def __init__(self, local: Local, peer_node_id: bytes) -> None:
         self.local = local
         self.peer_node_id = peer_node_id
+        self.closed_wants = 0
+        """Questions of this side that the peer answered to the end, or by MISSING."""
         self.pending_bytes = 0
         self._queue: list[bytes] = []
         self._queued_frontier = range(0)
@@ -258,6 +260,7 @@ class Outgoing:
         answer = self._asked.get(want_id)
         if answer is not None and not answer.cancelled:
             del self._asked[want_id]
+            self.closed_wants += 1
 
     def send_cancel(self, want_id: int) -> None:
         """CANCEL, when the answer is not over: nothing more of it is reported (Y15)."""

@@ -6,7 +6,8 @@ and waits for nothing: a peer, however slow, costs it marks (a size and a root f
 - X1 A log that a peer offers longer than it is held, or that is not held, is fetched from one peer
   at a time; when that link fails, another link that offers it is asked for the rest. Logs that are
   new here are asked for on one link at a time until their heads have come: only then is it known
-  under which names other links offer them.
+  under which names other links offer them. A link whose heads take longer than OPENING_MS keeps
+  the others waiting no more, now or later.
 - X2 An offer in a FRONTIER is followed at once. One in a HAVE waits PUSH_WAIT_MS first, since the
   events themselves are usually on their way.
 - X3 Equal size under another tag makes a log *suspect*: its spine is fetched and compared, and one
@@ -23,73 +24,27 @@ and waits for nothing: a peer, however slow, costs it marks (a size and a root f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
-from openledger_node.ledger.events import MAX_SEQ, SEGMENT_LEAVES
+from openledger_node.ledger.events import MAX_SEQ
 from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.heads import Mark
+from openledger_node.sync.faults import fault
 from openledger_node.sync.frontier import fork_digest, frontier_digest, proof_rank
-from openledger_node.sync.table import Offer, PeerTable
+from openledger_node.sync.peer_state import Fetch, PeerState, Tell
+from openledger_node.sync.table import MAX_TABLE_LOGS, Offer, PeerTable
 
 PUSH_WAIT_MS: Final = 120
 PUSH_DELAY_MS: Final = 24
 ROUND_MS: Final = 30_000
+OPENING_MS: Final = 1_000
+"""How long one link's new logs hold up those of the others: several round trips of the globe."""
 MAX_FETCHES_A_LINK: Final = 32
 """WANTs in flight on a link: enough to fill it with short logs, far below the protocol's 256."""
-SPINE_FROM_SEGMENTS: Final = 2
-"""A fetch of more than this many segments asks for the spine, so that each verifies alone."""
 MAX_PUSHED_EVENTS: Final = 256
 
-Purpose = Literal["grow", "fork", "branch"]
 Draw = Callable[[int], int]
 """draw(n): 0 <= result < n, from the node's random source."""
-
-
-@dataclass(eq=False, slots=True)
-class Fetch:
-    """One log asked of one link. `log_id` is None until the answer names a log that is new here."""
-
-    link: int
-    name: bytes
-    log_id: bytes | None
-    first: int
-    offered: int
-    purpose: Purpose
-    mark: Mark | None = None
-
-    @property
-    def spine_from(self) -> int | None:
-        """The first segment whose root is asked for, or None."""
-        if self.purpose != "grow":
-            return 0
-        segment = self.first // SEGMENT_LEAVES
-        wide = self.offered - self.first > SPINE_FROM_SEGMENTS * SEGMENT_LEAVES
-        return segment if wide else None
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """A mark that a link's peer lacks. `first` is where its events begin, None to tell only."""
-
-    mark: Mark
-    first: int | None
-
-
-@dataclass(slots=True)
-class _Link:
-    table: PeerTable
-    wanted: dict[bytes, int] = field(default_factory=dict)
-    untold: dict[bytes, int] = field(default_factory=dict)
-    """Logs whose mark the peer has not been told, and from when they may be pushed to it."""
-    hinted: set[bytes] = field(default_factory=set)
-    refused: dict[bytes, int] = field(default_factory=dict)
-    """Sizes at which the peer did not supply a log it offered, or this node did not take it."""
-    compared: dict[bytes, int] = field(default_factory=dict)
-    """Sizes at which the peer's spine of a suspect log was compared, and showed no fork."""
-    fetches: int = 0
-    opening: int = 0
-    """Fetches of logs that are new here and have no head yet."""
 
 
 class Replica:
@@ -99,7 +54,7 @@ class Replica:
         self.marks = {mark.log_id: mark for mark in marks}
         self.forks = {proof.head_a.log_id: proof for proof in forks}
         self._draw = draw
-        self._links: dict[int, _Link] = {}
+        self._links: dict[int, PeerState] = {}
         self._in_flight: dict[bytes, Fetch] = {}
         self._suspects: dict[bytes, set[int]] = {}
         self._needed: dict[Mark, set[int]] = {}
@@ -180,7 +135,8 @@ class Replica:
         if known is not None and proof_rank(known) <= proof_rank(proof):
             return False
         self.forks[log_id] = proof
-        self._suspects.pop(log_id, None)
+        for number in self._suspects.pop(log_id, ()):
+            self._links[number].suspects.pop(log_id, None)
         self._digests = None
         self._tell_of_prefix(log_id, 0)
         return True
@@ -189,18 +145,19 @@ class Replica:
 
     def link_up(self, link: int, key: bytes, *, in_sync: bool) -> None:
         """A peer has said HELLO. `in_sync`: its digests are ours."""
-        self._links[link] = _Link(PeerTable(key, self.marks))
+        self._links[link] = PeerState(PeerTable(key, self.marks))
         if in_sync:
             self._links[link].table.holds_all(self.marks.values())
 
     def link_down(self, link: int) -> None:
         """What it was asked for may be asked of others (X1)."""
-        if self._links.pop(link, None) is None:
+        gone = self._links.pop(link, None)
+        if gone is None:
             return
         for log_id in [i for i, fetch in self._in_flight.items() if fetch.link == link]:
             del self._in_flight[log_id]
             self._offer_again(log_id)
-        for log_id in [i for i, links in self._suspects.items() if link in links]:
+        for log_id in gone.suspects:
             self._unsuspect(log_id, link)
         for asked in self._needed.values():
             asked.discard(link)
@@ -218,12 +175,17 @@ class Replica:
         ]
 
     def frontier_came(self, link: int, entries: Iterable[tuple[bytes, Offer]]) -> None:
-        """The peer's whole frontier: every offer is followed at once (X2)."""
+        """The peer's whole frontier: every offer is followed at once (X2).
+
+        PeerFault `too_many_logs`, as in `have_came`.
+        """
         for name, offer in entries:
+            self._check_room(link, name)
             self._offered(link, name, offer, 0)
 
     def have_came(self, link: int, name: bytes, offer: Offer, now_ms: int) -> None:
-        """The peer says that it holds a log up to a size now."""
+        """The peer says that it holds a log up to a size now. PeerFault `too_many_logs`."""
+        self._check_room(link, name)
         state = self._links[link]
         log_id = state.table.log_of(name)
         mine = self.marks.get(log_id) if log_id is not None else None
@@ -236,8 +198,13 @@ class Replica:
         state = self._links.get(link)
         if state is not None:
             table = state.table
-            offer = Offer(mark.size, table.tag(mark.root))
-            self._offered(link, table.name(mark.log_id), offer, 0)
+            name, offer = table.name(mark.log_id), Offer(mark.size, table.tag(mark.root))
+            if table.has_room(name):
+                self._offered(link, name, offer, 0)
+
+    def _check_room(self, link: int, name: bytes) -> None:
+        if not self._links[link].table.has_room(name):
+            raise fault("too_many_logs", f"it speaks of more than {MAX_TABLE_LOGS:,} logs")
 
     def _offered(self, link: int, name: bytes, offer: Offer, not_before_ms: int) -> None:
         state = self._links[link]
@@ -245,7 +212,7 @@ class Replica:
         log_id = state.table.log_of(name)
         mine = self.marks.get(log_id) if log_id is not None else None
         if log_id is None or mine is None:
-            state.wanted.setdefault(name, not_before_ms)
+            state.strange.setdefault(name, not_before_ms)
             return
         proof = self.forks.get(log_id)
         if proof is not None:
@@ -256,7 +223,7 @@ class Replica:
         elif offer.size == mine.size and offer.tag != state.table.tag(mine.root):
             if state.compared.get(name) == offer.size:
                 return
-            self._suspects.setdefault(log_id, set()).add(link)
+            self._suspect(log_id, link)
 
     def _offer_again(self, log_id: bytes) -> None:
         """Every link that offers more of a log than is held may be asked for it."""
@@ -278,30 +245,40 @@ class Replica:
             if fetch.log_id is not None:
                 self._in_flight[fetch.log_id] = fetch
             else:
+                if not state.opening:
+                    state.opening_since_ms = now_ms
                 state.opening += 1
         return fetch
 
-    def _special(self, link: int, state: _Link) -> Fetch | None:
+    def _special(self, link: int, state: PeerState) -> Fetch | None:
         for mark, asked in self._needed.items():
             if link not in asked and mark.log_id not in self._in_flight:
                 asked.add(link)
                 name = state.table.name(mark.log_id)
                 return Fetch(link, name, mark.log_id, 0, mark.size, "branch", mark)
-        for log_id, links in self._suspects.items():
+        for log_id in state.suspects:
             offer = state.table.offers.get(state.table.name(log_id))
-            if link in links and offer is not None and log_id not in self._in_flight:
+            if offer is not None and log_id not in self._in_flight:
                 return Fetch(link, state.table.name(log_id), log_id, 0, offer.size, "fork")
         return None
 
-    def _plain(self, link: int, state: _Link, now_ms: int) -> Fetch | None:
+    def _plain(self, link: int, state: PeerState, now_ms: int) -> Fetch | None:
+        found = self._first_due(link, state, state.wanted, now_ms)
+        if found is None and state.strange and self._opening_until_ms(link, now_ms) is None:
+            found = self._first_due(link, state, state.strange, now_ms)
+        return found
+
+    def _first_due(
+        self, link: int, state: PeerState, names: dict[bytes, int], now_ms: int
+    ) -> Fetch | None:
+        """The first of `names` that is to be asked for; what is settled leaves them."""
         found: Fetch | None = None
         settled: list[bytes] = []
-        others_open = any(s.opening for number, s in self._links.items() if number != link)
-        for name, not_before_ms in state.wanted.items():
-            log_id = state.table.log_of(name)
-            if not_before_ms > now_ms or (log_id is None and others_open):
+        for name, not_before_ms in names.items():
+            if not_before_ms > now_ms:
                 continue
             settled.append(name)
+            log_id = state.table.log_of(name)
             offer = state.table.offers.get(name)
             mine = self.marks.get(log_id) if log_id is not None else None
             held = mine.size if mine else 0
@@ -311,17 +288,40 @@ class Replica:
             found = Fetch(link, name, log_id, held, offer.size, "grow")
             break
         for name in settled:
-            del state.wanted[name]
+            del names[name]
         return found
+
+    def _opening_until_ms(self, link: int, now_ms: int) -> int | None:
+        """Until when another link's new logs hold up those of this one, if any do (X1)."""
+        until_ms: int | None = None
+        for number, other in self._links.items():
+            if not other.opening or number == link or other.is_slow:
+                continue
+            end_ms = other.opening_since_ms + OPENING_MS
+            if end_ms <= now_ms:
+                other.is_slow = True
+            else:
+                until_ms = max(until_ms or 0, end_ms)
+        return until_ms
 
     def is_settled(self, link: int) -> bool:
         """Whether nothing is asked of this link, wanted of it, or left to tell it."""
         state = self._links.get(link)
-        return state is None or not (state.fetches or state.wanted or state.untold)
+        return state is None or not (state.fetches or state.wanted or state.strange or state.untold)
 
-    def next_want_ms(self, link: int) -> int | None:
-        """When the next offer that waits (X2) may be followed."""
-        return min(self._links[link].wanted.values(), default=None)
+    def next_want_ms(self, link: int, now_ms: int) -> int | None:
+        """When the next offer that waits (X1, X2) may be followed; None without one."""
+        state = self._links[link]
+        if state.fetches >= MAX_FETCHES_A_LINK:
+            return None
+        due = [at_ms for at_ms in state.wanted.values() if at_ms > now_ms]
+        if state.strange:
+            held_up_ms = self._opening_until_ms(link, now_ms)
+            if held_up_ms is not None:
+                due.append(held_up_ms)
+            else:
+                due += [at_ms for at_ms in state.strange.values() if at_ms > now_ms]
+        return min(due, default=None)
 
     def opened(self, fetch: Fetch, log_id: bytes) -> bool:
         """The answer names the log; False when another link supplies it already."""
@@ -361,12 +361,20 @@ class Replica:
             state.refused[fetch.name] = MAX_SEQ if for_good else fetch.offered
         self.fetched(fetch)
 
-    def suspect(self, log_id: bytes, link: int) -> None:
-        """A longer history, offered on a link, does not extend the one held here (X3).
+    def suspect(self, mark: Mark, link: int) -> None:
+        """A history shown on a link up to a signed mark does not extend the one held here (X3).
 
         So it may be with a log known to be forked: where this branch left the others before them.
         """
+        state = self._links.get(link)
+        if state is not None:
+            table = state.table
+            table.put(table.name(mark.log_id), Offer(mark.size, table.tag(mark.root)))
+            self._suspect(mark.log_id, link)
+
+    def _suspect(self, log_id: bytes, link: int) -> None:
         self._suspects.setdefault(log_id, set()).add(link)
+        self._links[link].suspects[log_id] = None
 
     def cleared(self, fetch: Fetch, *, is_fork: bool = False) -> None:
         """A suspect's spine was compared, or could not be had.
@@ -383,6 +391,8 @@ class Replica:
     def _unsuspect(self, log_id: bytes, link: int) -> None:
         links = self._suspects.get(log_id, set())
         links.discard(link)
+        if link in self._links:
+            self._links[link].suspects.pop(log_id, None)
         if not links and self._suspects.pop(log_id, None) is not None:
             self._offer_again(log_id)
 

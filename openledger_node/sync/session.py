@@ -142,6 +142,9 @@ class Session(Outgoing):
         super().__init__(local, peer_node_id)
         self.peer: Hello | None = None
         self.state = LinkState.WAITING
+        self.received_frames = 0
+        self.answered_bytes = 0
+        """Of all answers to this side's questions."""
         self._reader = FrameReader(MAX_HELLO_BYTES)
         self._fault: PeerFault | None = None
         self._now_ms = 0
@@ -178,6 +181,11 @@ class Session(Outgoing):
             raise found from None
         return events
 
+    @property
+    def unfinished_bytes(self) -> int:
+        """What has come of a frame that is not whole."""
+        return self._reader.held_bytes
+
     def _is_ended(self) -> bool:
         return self._closed or self.state is LinkState.ENDED
 
@@ -186,8 +194,10 @@ class Session(Outgoing):
         if self.state is LinkState.WAITING and kind != FrameType.HELLO:
             raise fault("no_hello", f"a frame of type {kind} before HELLO")
         frame_bytes = LENGTH_BYTES + len(body)
+        self.received_frames += 1
         if is_data(kind):
             self._receive_credit.receive(frame_bytes)
+            self.answered_bytes += frame_bytes if kind != FrameType.NEWS else 0
         elif kind not in _OWN_LIMITS:
             self._control.spend(frame_bytes, self._now_ms)
         if is_skipped(kind):
@@ -331,6 +341,7 @@ class Session(Outgoing):
             self.consumed(frame_bytes)
             return None
         if answer.is_over:
+            self.closed_wants += 1
             del self._asked[answer.want.want_id]
         return event
 

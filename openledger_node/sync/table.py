@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from openledger_node.ledger.heads import Mark
 from openledger_node.sync.frontier import mark_tag, short_id
+
+MAX_TABLE_LOGS: Final = 1_000_000
+"""Logs of which one link's peer may speak, besides those held here: what one frontier may name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,12 @@ class PeerTable:
 
     def tag(self, root: bytes) -> bytes:
         return mark_tag(self.key, root)
+
+    def has_room(self, name: bytes) -> bool:
+        """Whether the peer may speak of this log: of one it has named, or one held here, always."""
+        if name in self.offers or len(self.offers) < MAX_TABLE_LOGS:
+            return True
+        return len(self.offers) < MAX_TABLE_LOGS + len(self.own) and self.log_of(name) in self.own
 
     def put(self, name: bytes, offer: Offer) -> None:
         """Takes the peer's word, unless it said more before: links do not reorder, heads grow."""

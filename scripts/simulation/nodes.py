@@ -144,6 +144,13 @@ class Node:
         self.holder.sync()
         self.hub.replica.replaced(history.head.mark)
 
+    def gets(self, history: MemoryLog) -> None:
+        """A log that is new here is put on this node's disk by other hands than the lane's."""
+        assert history.head is not None
+        self.holder.logs[history.head.log_id] = history.copy()
+        self.holder.sync()
+        self.hub.grown([history.head.mark], None)
+
     # Hooks.
 
     def stored(self, marks: Sequence[Mark], leaves_may_erase: bool) -> None:

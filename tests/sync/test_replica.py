@@ -134,7 +134,7 @@ def test_an_offer_in_a_note_waits_for_the_events_that_are_on_their_way() -> None
     made = replica(mark(4))
     made.have_came(1, *offer(made, 1, mark(5)), NOW_MS)
     assert made.next_fetch(1, NOW_MS + PUSH_WAIT_MS - 1) is None
-    assert made.next_want_ms(1) == NOW_MS + PUSH_WAIT_MS
+    assert made.next_want_ms(1, NOW_MS) == NOW_MS + PUSH_WAIT_MS
     assert fetch(made, 1, NOW_MS + PUSH_WAIT_MS).offered == 5
 
 

@@ -2,9 +2,10 @@
 
 Sync keeps every log that verifies, and anybody can make an account, or a log that says it is of
 somebody's account. So limits go by owner, the account together with the device key that signs: only
-that key's holder can use up its room. Owners that the final state does not know may put little into
-the store; each owner may have so many logs. What a final cut names is stored in any case: without
-it this node could not follow.
+that key's holder can use up its room, and only with what verified, for what it costs is counted
+when it is stored. Keys cost nothing, so strangers, the owners that the final state does not know,
+share a room that is limited as a whole. What a final cut names is stored in any case: without it
+this node could not follow.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ Policy = Literal["open", "vouched", "listed"]
 MAX_LOGS_AN_OWNER: Final = 4_096
 VOUCHED_BYTES: Final = 64 * 1024
 """Under `vouched`, enough for an unknown account to introduce itself."""
+STRANGERS_ROOMS: Final = 16
+"""What all strangers together may put here since the node began, in rooms of one."""
+MAX_STRANGERS_LOGS: Final = 65_536
+"""Of all strangers together: 16 of them with as many as an owner may have."""
+MAX_STRANGERS_FORKS: Final = 1_024
+"""Fork proofs of logs of strangers that are not held here: a quarter of what a link carries."""
 
 Owner = tuple[bytes, bytes]
 """(account, device)."""
@@ -46,42 +53,90 @@ class Admission:
         self._limit_bytes = unknown_bytes if policy == "open" else VOUCHED_BYTES
         self._known = known
         self._logs: dict[Owner, set[bytes]] = {}
-        self._spent_bytes: dict[Owner, int] = {}
+        self._strangers: dict[Owner, int] = {}
+        """Owners with logs here that the final state did not know, and the bytes they spent."""
+        self._strangers_bytes = 0
+        self._strangers_logs = 0
+        self._strangers_forks = 0
+        self._knows_more = True
+        """The final state may know some of `_strangers` by now."""
         self._named: set[bytes] = set()
         for genesis in held:
-            self._logs.setdefault(owner_of(genesis), set()).add(genesis.log_id)
+            self._count_log(genesis, False)
 
     def named_by_cut(self, log_ids: Iterable[bytes]) -> None:
-        """These logs are stored whatever the policy."""
+        """These logs are stored whatever the policy; and the final state is another one now."""
         self._named.update(log_ids)
+        self._knows_more = True
 
     def refusal(self, genesis: LogGenesis, head: SignedHead) -> str | None:
-        """Why this log is not taken in, or None."""
+        """Why this log is not taken in, or None. Counts nothing: the head may be false."""
         owner = owner_of(genesis)
         if head.log_id in self._named:
             return None
         if self._policy == "listed" and genesis.account_id not in self._listed:
             return "its account is not listed here"
-        logs = self._logs.setdefault(owner, set())
+        logs = self._logs.get(owner, set())
         if head.log_id not in logs and len(logs) >= MAX_LOGS_AN_OWNER:
             return f"its device has {MAX_LOGS_AN_OWNER:,} logs here already"
-        if self._over(owner):
+        if self._known(owner):
+            return None
+        if self._strangers.get(owner, 0) > self._limit_bytes:
             return "its device is not known to the ledger yet and has used its room here"
-        logs.add(head.log_id)
+        if self._strangers_are_over(head.log_id in logs):
+            return "devices not known to the ledger yet have used the room they share here"
         return None
 
-    def spend(self, genesis: LogGenesis, size_bytes: int) -> bool:
-        """Counts bytes that came for an owner; False when it is past its room."""
+    def stored(self, genesis: LogGenesis, size_bytes: int) -> bool:
+        """Counts bytes of a log that were stored; False when its owner is past its room now."""
         owner = owner_of(genesis)
-        if self._known(owner) or genesis.log_id in self._named:
+        is_known = self._known(owner)
+        self._count_log(genesis, is_known)
+        if is_known or genesis.log_id in self._named:
             return True
-        self._spent_bytes[owner] = self._spent_bytes.get(owner, 0) + size_bytes
-        return not self._over(owner)
+        self._strangers[owner] += size_bytes
+        self._strangers_bytes += size_bytes
+        return self._strangers[owner] <= self._limit_bytes
 
-    def _over(self, owner: Owner) -> bool:
-        if owner not in self._spent_bytes:
-            return False
-        if self._known(owner):
-            del self._spent_bytes[owner]
-            return False
-        return self._spent_bytes[owner] > self._limit_bytes
+    def gave_back(self, genesis: LogGenesis, size_bytes: int) -> None:
+        """What was counted was found to be false: it was not its owner who sent it."""
+        owner = owner_of(genesis)
+        size_bytes = min(size_bytes, self._strangers.get(owner, 0))
+        if size_bytes:
+            self._strangers[owner] -= size_bytes
+            self._strangers_bytes -= size_bytes
+
+    def takes_fork(self, genesis: LogGenesis, *, held: bool) -> bool:
+        """Whether a proof that this log is forked is kept; `held`: the log is here."""
+        return self._strangers_forks < MAX_STRANGERS_FORKS or not self._is_strange(genesis, held)
+
+    def kept_fork(self, genesis: LogGenesis, *, held: bool) -> None:
+        """Counts a proof that was kept."""
+        self._strangers_forks += self._is_strange(genesis, held)
+
+    def _is_strange(self, genesis: LogGenesis, held: bool) -> bool:
+        return not (held or genesis.log_id in self._named or self._known(owner_of(genesis)))
+
+    def _count_log(self, genesis: LogGenesis, is_known: bool) -> None:
+        owner = owner_of(genesis)
+        logs = self._logs.setdefault(owner, set())
+        if not is_known and owner not in self._strangers:
+            self._strangers[owner] = 0
+            self._strangers_logs += len(logs)
+        if genesis.log_id not in logs:
+            logs.add(genesis.log_id)
+            self._strangers_logs += owner in self._strangers
+
+    def _strangers_are_over(self, is_held: bool) -> bool:
+        """Whether strangers may put no more here."""
+        if self._knows_more and self._past_limits(is_held):
+            self._knows_more = False
+            for owner in [owner for owner in self._strangers if self._known(owner)]:
+                self._strangers_bytes -= self._strangers.pop(owner)
+                self._strangers_logs -= len(self._logs[owner])
+        return self._past_limits(is_held)
+
+    def _past_limits(self, is_held: bool) -> bool:
+        return self._strangers_bytes > STRANGERS_ROOMS * self._limit_bytes or (
+            not is_held and self._strangers_logs >= MAX_STRANGERS_LOGS
+        )

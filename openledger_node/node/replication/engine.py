@@ -31,6 +31,7 @@ from openledger_node.node.replication.lane import Io, Lane, Stored, Stream
 from openledger_node.node.replication.link import LinkRunner
 from openledger_node.node.replication.payloads import PayloadSeeker, Sought
 from openledger_node.sync.faults import PeerFault, fault
+from openledger_node.sync.frontier import proof_rank
 from openledger_node.sync.messages import Policy
 from openledger_node.sync.replica import Draw, Replica
 from openledger_node.sync.session import Local, Session
@@ -177,6 +178,7 @@ class Hub:
 
     def need(self, marks: Sequence[Mark]) -> None:
         """A cut names these marks, and the histories held here do not have them."""
+        self.admission.named_by_cut(mark.log_id for mark in marks)
         for mark in marks:
             self.replica.need(mark)
         if marks:
@@ -232,13 +234,27 @@ class Hub:
         self.start(self._take_forks, runner, list(proofs))
 
     async def _take_forks(self, runner: LinkRunner, proofs: list[ForkEvidence]) -> None:
+        """Verifies and keeps those that say something new."""
+        proofs = [proof for proof in proofs if self._wants_proof(proof)]
         try:
             kept = await self.lane.write(self.holder.keep_forks, proofs)
         except (BadInput, VerificationFailed) as error:
             runner.end(fault("bad_proof", error.message))
             return
+        except StoreUnavailable as error:
+            self._is_full(error)
+            return
         for proof in kept:
+            held = proof.genesis.log_id in self.replica.marks
+            self.admission.kept_fork(proof.genesis, held=held)
             self.fork_known(proof, source=runner.number)
+
+    def _wants_proof(self, proof: ForkEvidence) -> bool:
+        log_id = proof.head_a.log_id
+        known = self.replica.forks.get(log_id)
+        if known is not None and proof_rank(known) <= proof_rank(proof):
+            return False
+        return self.admission.takes_fork(proof.genesis, held=log_id in self.replica.marks)
 
     def suspicious(self, runner: LinkRunner, asked: Asked) -> None:
         """A suspect's spine has come, or after it the segment that differs (X3)."""
@@ -266,6 +282,9 @@ class Hub:
         except (BadInput, VerificationFailed) as error:
             runner.end(fault("bad_data", error.message))
             proof = None
+        except StoreUnavailable as error:
+            self._is_full(error)
+            proof = None
         if proof is not None:
             self.fork_known(proof)
         self.replica.cleared(fetch, is_fork=proof is not None)
@@ -288,8 +307,15 @@ class Hub:
             landed = Landed(landed.held)
         if landed.gap:
             self.replica.offered(arrival.link, arrival.head.mark)
+        if landed.added:
+            self._charge(arrival.head.log_id, arrival.size_bytes)
         if runner is not None:
             runner.landed(arrival, landed)
+
+    def _charge(self, log_id: bytes, size_bytes: int) -> None:
+        genesis = self.genesis_of(log_id)
+        if genesis is not None:
+            self.admission.stored(genesis, size_bytes)
 
     def stored(self, stream: Stream, stored: Stored) -> None:
         runner = self.links.get(stream.link)
@@ -297,11 +323,17 @@ class Hub:
             if stream.branch:
                 self.replica.replaced(stream.head.mark)
             self._took(stream.head.mark, 1, stream.link, ())
+        has_room = True
         if isinstance(stored.fault, StoreUnavailable):
             self._is_full(stored.fault)
             stored = Stored(stored.consumed_bytes, ended=True)
+        elif stored.fault is not None or stored.differs:
+            self.admission.gave_back(stream.genesis, stream.charged_bytes)
+        elif stream.incoming is not None and not stream.dead:
+            stream.charged_bytes += stored.consumed_bytes
+            has_room = self.admission.stored(stream.genesis, stored.consumed_bytes)
         if runner is not None:
-            runner.stored(stream, stored)
+            runner.stored(stream, stored, has_room=has_room)
 
     def _took(self, mark: Mark | None, added: int, link: int, leaves: Sequence[bytes]) -> None:
         """A log is durable up to `mark`."""

@@ -13,15 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from openledger_node.ledger.errors import BadInput
+from openledger_node.ledger.errors import BadInput, VerificationFailed
 from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis, parse_log_open
-from openledger_node.ledger.heads import SignedHead
+from openledger_node.ledger.heads import SignedHead, verify_head
 from openledger_node.ledger.merkle import leaf_hashes
 from openledger_node.node.replication.admission import Admission
 from openledger_node.node.replication.holder import Arrival
 from openledger_node.node.replication.lane import Lane, Stream
 from openledger_node.sync.faults import fault
-from openledger_node.sync.replica import Fetch, Replica
+from openledger_node.sync.peer_state import Fetch
+from openledger_node.sync.replica import Replica
 from openledger_node.sync.session import Session
 from openledger_node.sync.table import PeerTable
 
@@ -142,8 +143,8 @@ class Fetcher:
             self._session.send_cancel(want_id)
             del self._asked[want_id]
             self._replica.fetched(fetch)
-        elif not asked.spine_bytes:
-            self._begin(asked)
+        elif asked.spine_bytes:  # up to MAX_SPINE_BYTES are kept on the strength of this head
+            _verify(head, genesis)
 
     def _opened(self, opening: bytes, head: SignedHead) -> LogGenesis:
         try:
@@ -214,13 +215,6 @@ class Fetcher:
             return
         asked.size_bytes += frame_bytes
         genesis = asked.genesis
-        if genesis is not None and not self._admission.spend(genesis, frame_bytes):
-            self._session.consumed(asked.size_bytes if asked.stream is None else frame_bytes)
-            if asked.stream is not None:
-                asked.stream.dead = True
-                self._streams.pop(asked.stream, None)
-            self._drop(want_id, asked, for_good=True)
-            return
         if asked.stream is not None:
             self._flow(want_id, asked, asked.stream, leaves, frame_bytes)
             return
@@ -256,21 +250,39 @@ class Fetcher:
         self._lane.feed(stream)
 
     def missing_came(self, want_id: int) -> None:
-        """The peer does not supply it."""
+        """The peer does not supply it, or not all of it."""
         asked = self._asked.pop(want_id, None)
         if asked is None:
             return
+        if asked.stream is not None:
+            self._forget(asked.stream)
+        elif asked.size_bytes:
+            self._session.consumed(asked.size_bytes)
         if asked.fetch.purpose == "fork":
             self._replica.cleared(asked.fetch)
         self._replica.refused(asked.fetch)
 
-    def stream_ended(self, stream: Stream) -> Fetch:
-        """The lane is done with a stream; its fetch."""
-        asked = self._streams.pop(stream)
+    def stream_ended(self, stream: Stream) -> Fetch | None:
+        """The lane is done with a stream; its fetch, unless that ended before."""
+        stream.dead = True
+        asked = self._streams.pop(stream, None)
+        if asked is None:
+            return None
         for want_id in [i for i, other in self._asked.items() if other is asked]:
             self._session.send_cancel(want_id)
             del self._asked[want_id]
         return asked.fetch
+
+    def out_of_room(self, stream: Stream) -> None:
+        """Its owner has used up the room it has here: nothing more of it is taken."""
+        fetch = self.stream_ended(stream)
+        if fetch is not None:
+            self._replica.refused(fetch, for_good=True)
+
+    def _forget(self, stream: Stream) -> None:
+        """What the lane still reports of a stream counts for nothing but credit."""
+        stream.dead = True
+        self._streams.pop(stream, None)
 
     def close(self) -> None:
         """The link is gone: what was under way is dropped."""
@@ -278,3 +290,10 @@ class Fetcher:
             stream.dead = True
         self._streams.clear()
         self._asked.clear()
+
+
+def _verify(head: SignedHead, genesis: LogGenesis) -> None:
+    try:
+        verify_head(head, genesis)
+    except (BadInput, VerificationFailed) as error:
+        raise fault("bad_data", error.message) from None

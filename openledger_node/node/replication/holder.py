@@ -15,7 +15,7 @@ from openledger_node.ledger.errors import OlnError
 from openledger_node.ledger.events import LogGenesis
 from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.heads import Mark, SignedHead, VerifiedHead
-from openledger_node.sync.replica import Fetch
+from openledger_node.sync.peer_state import Fetch
 
 
 @dataclass(frozen=True, slots=True)

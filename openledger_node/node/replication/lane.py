@@ -44,6 +44,8 @@ class Stream:
     last: bool = False
     dead: bool = False
     incoming: Incoming | None = None
+    charged_bytes: int = 0
+    """What its owner's room was charged for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,11 @@ class Lane:
         if stream not in self._streams:
             self._streams.append(stream)
         self._work.set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing has come that is not stored."""
+        return not (self._arrivals or self._streams or self._turn.locked())
 
     async def write(self, function: Callable[..., T], *arguments: Any) -> T:
         """Another write, in its turn."""

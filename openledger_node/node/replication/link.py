@@ -19,11 +19,12 @@ from openledger_node.net.link import Link
 from openledger_node.node.replication.fetching import Asked, Fetcher
 from openledger_node.node.replication.holder import Arrival, Landed
 from openledger_node.node.replication.lane import Stored, Stream
+from openledger_node.node.replication.patience import LOOK_S, Patience, pieces
 from openledger_node.node.replication.payloads import PayloadServer
 from openledger_node.node.replication.serving import Server
 from openledger_node.sync import events as s
 from openledger_node.sync.faults import PeerFault, fault
-from openledger_node.sync.replica import Tell
+from openledger_node.sync.peer_state import Tell
 from openledger_node.sync.session import Session
 from openledger_node.sync.table import Offer, PeerTable
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 READ_BYTES: Final = 256 * 1024
 HELLO_TIMEOUT_S: Final = 10
-IDLE_DIGEST_S: Final = 60
-IDLE_LIMIT_S: Final = 180
 BYE_TIMEOUT_S: Final = 1
 PUSH_BYTES: Final = 64 * 1024
 QUEUED_BYTES: Final = 512 * 1024
@@ -64,7 +63,7 @@ class LinkRunner:
         )
         self._payloads = PayloadServer(self, hub)
         self._fetcher: Fetcher | None = None
-        self._last_heard = 0.0
+        self._patience = Patience(self.session, trio.current_time())
         self._heard: tuple[bytes, bytes | None] | None = None
         self._asking = False
         self._queue_bytes = FIRST_QUEUED_BYTES
@@ -106,7 +105,7 @@ class LinkRunner:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._watch_silence)
+                    nursery.start_soon(self._watch)
                     nursery.start_soon(self._pump)
                     await self._read()
                     nursery.cancel_scope.cancel()
@@ -170,7 +169,7 @@ class LinkRunner:
                 data = await self.link.receive_some(READ_BYTES)
                 if not data:
                     return
-                self._last_heard = trio.current_time()
+                self._patience.heard(trio.current_time())
                 for event in self.session.receive_bytes(data, self._hub.now_ms()):
                     self._acts[type(event)](event)
                 self.wake()
@@ -179,18 +178,18 @@ class LinkRunner:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
 
-    async def _watch_silence(self) -> None:
-        """A peer that says nothing for long is asked, and given up when it does not answer."""
-        self._last_heard = trio.current_time()
+    async def _watch(self) -> None:
+        """A peer that says nothing for long is asked, and one that takes too long given up."""
         await trio.sleep(HELLO_TIMEOUT_S)
         if self.peer is None:
             self.end(fault("slow_hello", f"no HELLO within {HELLO_TIMEOUT_S} s"))
         while True:
-            await trio.sleep(IDLE_DIGEST_S)
-            silent_s = trio.current_time() - self._last_heard
-            if silent_s > IDLE_LIMIT_S:
-                self.end(fault("silent", f"nothing heard for {IDLE_LIMIT_S} s"))
-            elif silent_s >= IDLE_DIGEST_S and self.peer is not None:
+            await trio.sleep(LOOK_S)
+            now_s = trio.current_time()
+            why = self._patience.look(now_s, is_storing=not self._hub.lane.is_idle)
+            if why is not None:
+                self.end(why)
+            elif self._patience.silent_s(now_s) >= LOOK_S and self.peer is not None:
                 self.ask_digest()
 
     # What goes out.
@@ -212,7 +211,10 @@ class LinkRunner:
             parts = self.session.data_to_send()
             if not parts:
                 return
-            await self.link.send_all(b"".join(parts))
+            for piece in pieces(parts):
+                self._patience.sending(trio.current_time())
+                await self.link.send_all(piece)
+            self._patience.sending(None)
 
     async def _rest(self) -> None:
         """Until something happens or the next delayed thing is due."""
@@ -221,7 +223,7 @@ class LinkRunner:
         now_ms = self._hub.now_ms()
         replica = self._hub.replica
         times = [
-            replica.next_want_ms(self.number),
+            replica.next_want_ms(self.number, now_ms),
             replica.next_push_ms(self.number),
             self._hub.seeker.next_ask_ms(self.number),
         ]
@@ -358,9 +360,7 @@ class LinkRunner:
                 raise fault("bad_log", f"it sends a log that does not open: {error}") from None
             if genesis.ledger_id != self.session.ledger_id:
                 raise fault("bad_log", "it sends a log of another ledger")
-        admission = self._hub.admission
-        refusal = admission.refusal(genesis, event.head)
-        return refusal is None and admission.spend(genesis, event.frame_bytes)
+        return self._hub.admission.refusal(genesis, event.head) is None
 
     def _wanted(self, event: s.Wanted) -> None:
         log_id = event.log if len(event.log) == 32 else self._table.log_of(event.log)
@@ -420,24 +420,33 @@ class LinkRunner:
         if isinstance(landed.fault, BadInput | VerificationFailed):
             self.end(fault("bad_data", landed.fault.message))
         elif landed.differs:
-            self._hub.replica.suspect(arrival.head.log_id, self.number)
+            self._hub.replica.suspect(arrival.head.mark, self.number)
         if fetch is not None:
             self._hub.replica.fetched(fetch)
         self.wake()
 
-    def stored(self, stream: Stream, stored: Stored) -> None:
+    def stored(self, stream: Stream, stored: Stored, *, has_room: bool) -> None:
         """Part of a stream was stored, or all of it, or it failed."""
         self.session.consumed(stored.consumed_bytes)
         if stored.ended:
-            fetch = self._fetch.stream_ended(stream)
-            if stored.fault is None and stored.differs:
-                self._hub.replica.suspect(stream.head.log_id, self.number)
-            if isinstance(stored.fault, BadInput | VerificationFailed):
-                self.end(fault("bad_data", stored.fault.message))
-                self._hub.replica.refused(fetch)
-            else:  # what this store refused is nobody's fault, and is asked for again
-                self._hub.replica.fetched(fetch)
+            self._ended(stream, stored)
+        elif not has_room:
+            self._fetch.out_of_room(stream)
         self.wake()
+
+    def _ended(self, stream: Stream, stored: Stored) -> None:
+        fetch = self._fetch.stream_ended(stream)
+        is_false = isinstance(stored.fault, BadInput | VerificationFailed)
+        if stored.fault is not None and is_false:
+            self.end(fault("bad_data", stored.fault.message))
+        if fetch is None:  # MISSING came before, or the link is ending: it is asked for no more
+            return
+        if stored.fault is None and stored.differs:
+            self._hub.replica.suspect(stream.head.mark, self.number)
+        if is_false:
+            self._hub.replica.refused(fetch)
+        else:  # what this store refused is nobody's fault, and is asked for again
+            self._hub.replica.fetched(fetch)
 
     def ask_segment(self, asked: Asked, segment: int) -> None:
         self._fetch.ask_segment(asked, segment)

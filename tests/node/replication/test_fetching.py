@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from openledger_node.ledger.events import MAX_SEQ, SEGMENT_LEAVES, LogGenesis, encode_event
-from openledger_node.ledger.heads import SignedHead
+from openledger_node.ledger.heads import SignedHead, sign_head
 from openledger_node.ledger.merkle import leaf_hashes
 from openledger_node.node.replication import fetching
 from openledger_node.node.replication.admission import Admission
@@ -15,7 +15,7 @@ from openledger_node.node.replication.fetching import HASH_BYTES, KEPT_BYTES, As
 from openledger_node.node.replication.holder import Arrival
 from openledger_node.node.replication.lane import Stream
 from openledger_node.sync.faults import PeerFault
-from openledger_node.sync.replica import Fetch
+from openledger_node.sync.peer_state import Fetch
 from tests.kit.ledgerkit import digest, key
 
 LEDGER = digest("ledger")
@@ -57,7 +57,7 @@ class Around:
     def opened(self, fetch: Fetch, log_id: bytes) -> bool:
         return True
 
-    def refused(self, fetch: Fetch, *, for_good: bool) -> None:
+    def refused(self, fetch: Fetch, *, for_good: bool = False) -> None:
         self.refusals.append(fetch)
 
     def cleared(self, fetch: Fetch) -> None:
@@ -77,13 +77,11 @@ def around() -> Around:
 
 @pytest.fixture
 def fetcher(around: Around) -> Fetcher:
-    return made(around, known=True)
+    return made(around)
 
 
-def made(around: Any, *, known: bool) -> Fetcher:
-    admission = Admission(
-        "open", listed=(), unknown_bytes=100_000, known=lambda owner: known, held=()
-    )
+def made(around: Any) -> Fetcher:
+    admission = Admission("open", listed=(), unknown_bytes=0, known=lambda owner: True, held=())
     return Fetcher(
         1, around, around, around, around, lambda log_id: None, admission, around.suspects.append
     )
@@ -105,7 +103,7 @@ def ask(fetcher: Fetcher, around: Around, size: int, number: int = 0, **fields: 
     )
     fetcher.ask(fetch)
     opening = encode_event(0, "log.open", 0, log)
-    fetcher.head_came(around.wants, opening, SignedHead(log.log_id, size, bytes(32), bytes(64)))
+    fetcher.head_came(around.wants, opening, sign_head(OWNER, log, size, bytes(32)).signed)
     return around.wants
 
 
@@ -189,12 +187,53 @@ def test_of_a_suspects_segment_the_hashes_are_kept_and_the_bytes_granted_back(
     assert asked.hashes == leaf_hashes(leaves)
 
 
-def test_what_comes_of_an_unknown_owner_counts_and_ends_at_its_room(around: Around) -> None:
-    fetcher = made(around, known=False)
-    want = ask(fetcher, around, 500)
-    fetcher.leaves_came(want, [b"a"], 60_000)
-    assert not around.refusals
-    fetcher.leaves_came(want, [b"b"], 60_000)
+def test_a_spine_is_taken_in_on_the_strength_of_a_signature_alone(
+    fetcher: Fetcher, around: Around
+) -> None:
+    log = genesis()
+    fetch = Fetch(1, log.log_id[:8], None, 0, 40 * SEGMENT_LEAVES, "grow")
+    fetcher.ask(fetch)
+    opening = encode_event(0, "log.open", 0, log)
+    forged = SignedHead(log.log_id, 40 * SEGMENT_LEAVES, bytes(32), bytes(64))
+    with pytest.raises(PeerFault, match="signature") as found:
+        fetcher.head_came(around.wants, opening, forged)
+    assert found.value.code == "bad_data"
+
+
+def test_missing_in_mid_stream_ends_the_stream_and_its_fetch_once(
+    fetcher: Fetcher, around: Around
+) -> None:
+    want = ask(fetcher, around, 3 * SEGMENT_LEAVES)
+    fetcher.spine_came(want, bytes(3 * HASH_BYTES), 1)
+    fetcher.leaves_came(want, [b"leaf"], 10)
+    (stream,) = around.streams
+    fetcher.missing_came(want)
+    assert stream.dead
+    assert len(around.refusals) == 1
+    assert fetcher.stream_ended(stream) is None
+    assert len(around.refusals) == 1
+
+
+def test_missing_in_the_middle_of_a_short_log_gives_its_credit_back(
+    fetcher: Fetcher, around: Around
+) -> None:
+    want = ask(fetcher, around, 3)
+    fetcher.leaves_came(want, [b"a"], 500)
+    assert around.consumed_bytes == 0
+    fetcher.missing_came(want)
+    assert around.consumed_bytes == 500
+    assert around.arrivals == []
+
+
+def test_a_stream_whose_owner_is_out_of_room_is_cancelled_once(
+    fetcher: Fetcher, around: Around
+) -> None:
+    want = ask(fetcher, around, 3 * SEGMENT_LEAVES)
+    fetcher.spine_came(want, bytes(3 * HASH_BYTES), 1)
+    fetcher.leaves_came(want, [b"leaf"], 10)
+    (stream,) = around.streams
+    for _ in range(2):
+        fetcher.out_of_room(stream)
+    assert stream.dead
     assert around.cancelled == [want]
     assert len(around.refusals) == 1
-    assert around.consumed_bytes == 120_000
