@@ -32,7 +32,7 @@ def test_a_frame_larger_than_allowed() -> None:
     play_world(play)
 
 
-@pytest.mark.rule("Y1")
+@pytest.mark.rule("Y1", "X8")
 def test_a_frame_that_drips_in() -> None:
     async def play(world: World) -> None:
         stage = await Stage.set(world)
@@ -129,7 +129,7 @@ def test_the_same_hello_again_on_the_same_link() -> None:
     play_world(play)
 
 
-@pytest.mark.rule("Y8", "Y18")
+@pytest.mark.rule("Y8", "X8")
 def test_a_peer_that_asks_and_never_reads_is_given_up_in_time() -> None:
     """It is served until the link is full; then what waits for it stays small, and it goes."""
 

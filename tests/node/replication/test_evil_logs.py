@@ -214,6 +214,7 @@ def test_the_same_segments_and_news_again_and_again_store_nothing_twice() -> Non
 # Rooms and numbers of others.
 
 
+@pytest.mark.rule("X9")
 def test_a_log_without_end_is_taken_up_to_its_owners_room_and_no_further() -> None:
     async def play(world: World) -> None:
         stage = await Stage.set(world)
@@ -253,6 +254,7 @@ def test_a_log_that_grows_by_news_without_end_stops_at_its_owners_room() -> None
     play_world(play)
 
 
+@pytest.mark.rule("X9")
 def test_logs_offered_in_another_owners_name_use_up_none_of_its_numbers() -> None:
     """A genesis is public and unsigned: a head alone must count for nothing."""
 
@@ -279,6 +281,7 @@ def test_logs_offered_in_another_owners_name_use_up_none_of_its_numbers() -> Non
     play_world(play)
 
 
+@pytest.mark.rule("X9")
 def test_bytes_sent_in_another_owners_name_use_up_none_of_its_room() -> None:
     async def play(world: World) -> None:
         stage = await Stage.set(world)
@@ -297,6 +300,7 @@ def test_bytes_sent_in_another_owners_name_use_up_none_of_its_room() -> None:
     play_world(play)
 
 
+@pytest.mark.rule("X9")
 def test_logs_of_ever_new_strangers_fill_the_room_that_strangers_share_and_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -418,7 +422,7 @@ def test_a_peer_that_offers_new_logs_and_never_answers_holds_nobody_up_for_long(
     play_world(play)
 
 
-@pytest.mark.rule("X1")
+@pytest.mark.rule("X8")
 def test_a_peer_that_talks_and_never_answers_is_given_up() -> None:
     async def play(world: World) -> None:
         stage = await Stage.set(world)
@@ -432,7 +436,7 @@ def test_a_peer_that_talks_and_never_answers_is_given_up() -> None:
     play_world(play)
 
 
-@pytest.mark.rule("X1")
+@pytest.mark.rule("X8")
 def test_a_peer_that_answers_a_leaf_a_second_is_given_up() -> None:
     async def play(world: World) -> None:
         stage = await Stage.set(world)
