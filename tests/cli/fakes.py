@@ -45,6 +45,7 @@ ANSWERS: Final[dict[str, type]] = {
     "data_list": results.Contributions,
     "data_show": results.Contribution,
     "data_get": results.FileWritten,
+    "data_derive": results.Derived,
     "model_register": results.Model,
     "model_list": results.Models,
     "model_show": results.Model,

@@ -69,6 +69,7 @@ CALLS: Final[list[tuple[str, str, tuple[Any, ...], dict[str, Any]]]] = [
     (f"data show {ID}", "data_show", (ID,), {}),
     (f"data get {ID} out", "data_get", (ID, P("out")), {}),
     (f"data share {ID} --with all", "data_share", (ID, "all"), {}),
+    (f"data derive {ID} --dry-run", "data_derive", (ID,), {"dry_run": True}),
     (f"data withdraw {ID} --reason old", "data_withdraw", (ID, "old"), {}),
     (f"data erase {ID}", "data_erase", (ID, ""), {}),
     (f"data commons {ID}", "data_commons", (ID,), {}),

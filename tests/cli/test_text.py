@@ -21,7 +21,16 @@ def test_what_could_steer_a_terminal_is_replaced() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["data list", "data show 5f2c81d0", "model list", "show 5f2c81d0", "log", "credits"]
+    "command",
+    [
+        "data list",
+        "data show 5f2c81d0",
+        "data derive 5f2c81d0",
+        "model list",
+        "show 5f2c81d0",
+        "log",
+        "credits",
+    ],
 )
 def test_no_command_prints_a_stranger_s_control_characters(
     command: str, capsys: pytest.CaptureFixture[str]

@@ -270,7 +270,6 @@ _DERIVED: Final = {
     "declared": "declared in {}; it counts from the next epoch on",
     "claimed": "claimed in {}; it counts once its contributor accepts it, or the witnesses do",
     "declared before": "declared before in {}; nothing was recorded",
-    "found": "nothing was recorded",
 }
 
 
@@ -279,7 +278,7 @@ def _show_derived(result: Derived) -> None:
         text.say("it derives from nothing that is held here; nothing was recorded")
         return
     _show_sources(result.sources)
-    text.say(_DERIVED[result.state].format(result.derivation_id))
+    text.say(_DERIVED.get(result.state, "nothing was recorded").format(result.derivation_id))
 
 
 _REASON = click.option("--reason", default="", metavar="TEXT", help="Why; all will see it.")
