@@ -39,10 +39,15 @@ class PastScopes:
         self._progress = progress
         self._texts: dict[bytes, HeldTexts | None] = {}
         self._common_since = _common_since(snapshot)
+        self._of_models: dict[tuple[bytes, int], PastScope] = {}
 
     def of_model(self, model_id: bytes, epoch: int) -> PastScope:
         """What a model's outputs are matched against with method `spans`."""
-        return PastScope(self, _trained_on(self._snapshot, model_id), epoch, None)
+        key = model_id, epoch
+        if key not in self._of_models:
+            named = _trained_on(self._snapshot, model_id)
+            self._of_models[key] = PastScope(self, named, epoch, None)
+        return self._of_models[key]
 
     def of_passages(self, branches: Sequence[Branch], epoch: int) -> PastScope:
         """What outputs are matched against with method `retrieved`."""

@@ -74,10 +74,12 @@ def audit_receipt(
     receipt_id: bytes,
     outputs: Sequence[bytes] | None = None,
     progress: Progress = no_progress,
+    scopes: PastScopes | None = None,
 ) -> Audited:
     """Everything that is wrong with a receipt, as far as this home can see.
 
     `outputs` stand in for those under the receipt's output root when these are not held here.
+    `scopes` over the same snapshot serve several audits: they read a text once.
     UsageError when the id is no receipt's, or when `outputs` are not as many as its uses.
     """
     found = must_find(snapshot, receipt_id)
@@ -94,7 +96,8 @@ def audit_receipt(
         tokens = _tokens(body, output, outputs)
     except BadInput as error:
         return Audited(receipt_id, _absent(error.message))
-    return _audit(snapshot, _Held(receipt_id, body, provider, branches, gone, tokens), progress)
+    held = _Held(receipt_id, body, provider, branches, gone, tokens)
+    return _audit(snapshot, held, scopes or PastScopes(snapshot, progress))
 
 
 def _withheld(snapshot: Snapshot, found: Located, body: UseReceipt) -> Audited:
@@ -143,9 +146,8 @@ class _Held:
     tokens: list[list[bytes]]
 
 
-def _audit(snapshot: Snapshot, held: _Held, progress: Progress) -> Audited:
+def _audit(snapshot: Snapshot, held: _Held, scopes: PastScopes) -> Audited:
     body = held.body
-    scopes = PastScopes(snapshot, progress)
     if held.gone > branches_erased(snapshot, body):
         return Audited(held.receipt_id, _absent("branches of the evidence are missing"), (), True)
 
@@ -190,8 +192,10 @@ def _absent(what: str) -> tuple[Finding, ...]:
 def _other_epochs(snapshot: Snapshot, receipt_id: bytes, body: UseReceipt) -> list[int]:
     """Epochs whose scope a provider could have matched against instead of the one it names."""
     view = views.receipt(snapshot.state, receipt_id)
+    model = views.model(snapshot.state, body.model)
     own = view.epoch if view is not None else snapshot.last_epoch() + 1
-    first = max(0, body.snapshot_epoch - MAX_SNAPSHOT_AGE_EPOCHS)
+    begun = model.epoch if model is not None else 0
+    first = max(begun, body.snapshot_epoch - MAX_SNAPSHOT_AGE_EPOCHS)
     last = min(own - 1, body.snapshot_epoch + MAX_SNAPSHOT_AGE_EPOCHS, snapshot.last_epoch())
     return [epoch for epoch in range(first, last + 1) if epoch != body.snapshot_epoch]
 
@@ -218,9 +222,10 @@ def judge_challenges(core: NodeCore, progress: Progress = no_progress) -> list[D
             return target not in under_way and core.device not in views.votes(state, target)
 
         drafts: list[Draft] = []
+        scopes = PastScopes(snapshot, progress)
         for receipt in receipts:
             if len(drafts) < MAX_VERDICTS_AT_ONCE and is_open(receipt.receipt_id):
-                vote = _vote(snapshot, receipt, hold_epochs, progress)
+                vote = _vote(snapshot, receipt, hold_epochs, scopes)
                 if vote is not None:
                     drafts.append(_verdict(core, receipt.receipt_id, vote))
         for claim in claims:
@@ -268,10 +273,10 @@ def _votes_under_way(core: NodeCore, snapshot: Snapshot) -> frozenset[bytes]:
 
 
 def _vote(
-    snapshot: Snapshot, receipt: views.ReceiptView, hold_epochs: int, progress: Progress
+    snapshot: Snapshot, receipt: views.ReceiptView, hold_epochs: int, scopes: PastScopes
 ) -> bool | None:
     """Whether this seat upholds the challenge; None while it waits (J2)."""
-    audited = audit_receipt(snapshot, receipt.receipt_id, progress=progress)
+    audited = audit_receipt(snapshot, receipt.receipt_id, scopes=scopes)
     until = receipt.held_until_epoch or 0
     waits = snapshot.last_epoch() + 1 < until - hold_epochs // 2
     if audited.absent:
