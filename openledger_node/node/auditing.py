@@ -25,7 +25,7 @@ from openledger_node.attribution.evidence import Branch, decode_evidence, erased
 from openledger_node.attribution.reference import MAX_OUTPUT_TOKENS
 from openledger_node.attribution.weights import Weights
 from openledger_node.credit import views
-from openledger_node.ledger.errors import BadInput, UsageError
+from openledger_node.ledger.errors import BadInput, StoreDamaged, UsageError
 from openledger_node.ledger.kinds import (
     MAX_SNAPSHOT_AGE_EPOCHS,
     AuditVerdict,
@@ -276,7 +276,10 @@ def _vote(
     snapshot: Snapshot, receipt: views.ReceiptView, hold_epochs: int, scopes: PastScopes
 ) -> bool | None:
     """Whether this seat upholds the challenge; None while it waits (J2)."""
-    audited = audit_receipt(snapshot, receipt.receipt_id, scopes=scopes)
+    try:
+        audited = audit_receipt(snapshot, receipt.receipt_id, scopes=scopes)
+    except StoreDamaged:
+        return None  # this home's fault; `oln check` names it
     until = receipt.held_until_epoch or 0
     waits = snapshot.last_epoch() + 1 < until - hold_epochs // 2
     if audited.absent:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from openledger_node.attribution.evidence import decode_evidence
+from openledger_node.attribution.evidence import Branch, decode_evidence, erased_branches
 from openledger_node.attribution.reference import Span
 from openledger_node.attribution.weights import UNATTRIBUTED_KEY
 from openledger_node.credit import views
@@ -151,31 +151,45 @@ def _explain_receipt(snapshot: Snapshot, receipt_id: bytes) -> Explanation:
 
 
 def _spans(snapshot: Snapshot, found: Located) -> list[Explained]:
-    """The spans of the receipt's evidence, when it is held here."""
+    """The receipt's evidence, when it is held here; spans are counted as `prove --span` does."""
     data = own_payload(snapshot, found.log.genesis.account_id, found.event.payload_commit)
     if data is None:
-        title = "its evidence is not held here: payer, creators and witnesses are served it"
+        title = "its evidence is not held here: payer and witnesses are served it"
         return [Explained(title, "R2", None, ())]
     try:
-        branches = decode_evidence(data)
+        branches, gone = decode_evidence(data), erased_branches(data)
     except BadInput as error:
         return [Explained(f"its evidence is malformed: {error.message}", "R2", None, ())]
     shown = []
+    first = 0
     for branch in branches:
-        lines = tuple(
-            Explained(
-                f"output {span.output}: tokens {span.start} to {span.start + span.length - 1} are "
-                f"tokens {span.token} to {span.token + span.length - 1} of document "
-                f"{span.document}",
-                "R2",
-                None,
-                (),
-            )
-            for span in branch.spans[:MAX_SPANS_SHOWN]
-        )
         name = _subject(snapshot, branch.contribution_id)
+        lines = _lines_of(branch, first)
+        first += len(branch.spans)
         shown.append(Explained(f"spans in {name}: {len(branch.spans)}", "R2", None, lines))
+    if gone:
+        title = f"branches that were erased with their contributions: {gone}"
+        shown.append(Explained(title, "P6", None, ()))
     return shown
+
+
+def _lines_of(branch: Branch, first: int) -> tuple[Explained, ...]:
+    """What stood in the prompts, and the spans, counted from `first` on."""
+    placed = [
+        f"output {passage.output}: tokens {passage.first} to {passage.end - 1} of document "
+        f"{passage.document} stood in its prompt"
+        for passage in branch.passages[:MAX_SPANS_SHOWN]
+    ]
+    spans = [
+        f"span {number}: output {span.output}, tokens {span.start} to "
+        f"{span.start + span.length - 1} are tokens {span.token} to "
+        f"{span.token + span.length - 1} of document {span.document}"
+        for number, span in enumerate(branch.spans[:MAX_SPANS_SHOWN], first)
+    ]
+    return (
+        *(Explained(line, "T12", None, ()) for line in placed),
+        *(Explained(line, "R2", None, ()) for line in spans),
+    )
 
 
 def _moved(snapshot: Snapshot, found: Located) -> list[Explained]:

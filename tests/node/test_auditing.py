@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from openledger_node.api import verify_file
 from openledger_node.attribution.redirect import Redirect
 from openledger_node.attribution.reference import Attribution, Span
 from openledger_node.attribution.weights import Weights, weigh
 from openledger_node.credit import views
-from openledger_node.ledger.errors import Refused, UsageError
+from openledger_node.ledger.errors import Refused, StoreDamaged, UsageError
 from openledger_node.ledger.kinds import DataDerivation
 from openledger_node.node import auditing, uses
 from openledger_node.node.derivation_maps import MapsInForce
@@ -423,6 +424,48 @@ def test_a_receipt_of_a_batch_is_computed_over_all_its_outputs(
     slow.coop.settle()
     done = slow.coop["maker"].challenge(event.event_id)
     assert (done.filed, done.outputs) == (False, 3)
+
+
+@pytest.mark.rule("J2")
+def test_a_seat_whose_own_store_is_damaged_does_not_vote(
+    slow: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coop = slow.coop
+    receipt = cheat(slow, monkeypatch)
+    hand_over(coop, receipt, WITNESS)
+    coop["bert"].challenge(receipt, "better_span")
+    coop.settle()
+
+    def damaged(*_: Any) -> bytes:
+        raise StoreDamaged("a payload is damaged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(auditing, "own_payload", damaged)
+        assert auditing.judge_challenges(coop[WITNESS].core) == []
+    assert len(auditing.judge_challenges(coop[WITNESS].core)) == 1
+
+
+def lines(node: Any) -> list[str]:
+    return [node.title, *(line for child in node.children for line in lines(child))]
+
+
+def test_explain_counts_spans_as_prove_does_and_lists_what_stood_in_prompts(
+    slow: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coop = slow.coop
+    asked = [f"{slow.harbour}:0:30-60", slow.bakers]
+    receipt = cheat(slow, monkeypatch, retrieved=asked)
+    shown = lines(coop["maker"].explain(receipt).tree)
+    assert "output 0: tokens 30 to 59 of document 0 stood in its prompt" in shown
+    numbers = [line.split(":")[0] for line in shown if line.startswith("span ")]
+    assert numbers == ["span 0", "span 1"]
+    for number in range(2):
+        proof = coop.file("proof")
+        coop["maker"].prove(receipt, proof, span=number)
+        facts = verify_file(proof, coop.genesis).facts
+        start, stop = facts["document_tokens"]
+        (line,) = [line for line in shown if line.startswith(f"span {number}:")]
+        assert f"are tokens {start} to {stop - 1} of document 0" in line
 
 
 # Claims of derivation.
