@@ -17,6 +17,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -46,18 +47,43 @@ class Piece(NamedTuple):
     length: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HeldMap:
-    """A map that counts, of contribution `subject`. `upheld`: by the witnesses."""
+    """A map that counts, of contribution `subject`. `upheld`: by the witnesses.
+
+    What is worked out of its entries is kept with it: a map may serve many uses.
+    """
 
     subject: bytes
     entries: tuple[MapEntry, ...]
     upheld: bool = False
 
+    @cached_property
+    def sources(self) -> frozenset[bytes]:
+        return frozenset(entry.contribution for entry in self.entries)
+
+    @cached_property
+    def _documents(self) -> dict[int, tuple[list[int], list[MapEntry]]]:
+        """{document: (starts, entries)}, in order."""
+        found: dict[int, tuple[list[int], list[MapEntry]]] = {}
+        for entry in self.entries:
+            starts, entries = found.setdefault(entry.document, ([], []))
+            starts.append(entry.start)
+            entries.append(entry)
+        return found
+
+    def over(self, document: int, first: int, stop: int) -> list[MapEntry]:
+        """The entries that lie over tokens [first, stop) of a document."""
+        starts, entries = self._documents.get(document, ([], []))
+        index = max(0, bisect_right(starts, first) - 1)
+        if index < len(entries) and entries[index].end <= first:
+            index += 1
+        return entries[index : bisect_left(starts, stop)]
+
 
 class Redirect:
-    """Maps in force, given in the ledger order of the events that declared them. `orders` has every
-    final contribution that they name, subjects included; `gone` are those that left the scope.
+    """Maps in force, given in the order of the events that declared them. `orders` has every final
+    contribution that they name, subjects included; `gone` are those that left the scope.
 
     Calling it with a span gives [(contribution id, tokens)], which add up to the span's length, as
     `weights.count_tokens` takes them.
@@ -71,26 +97,19 @@ class Redirect:
     ) -> None:
         self._orders = orders
         self._gone = gone
-        self._places: dict[tuple[bytes, int], list[_Placed]] = {}
-        taken: dict[bytes, int] = {}
+        self._maps: dict[bytes, list[tuple[HeldMap, frozenset[bytes]]]] = {}
         for held in sorted(maps, key=lambda held: not held.upheld):
-            taken[held.subject] = taken.get(held.subject, 0) + 1
-            if taken[held.subject] > MAX_MAPS:
-                continue
-            by_document: dict[int, list[MapEntry]] = {}
-            for entry in held.entries:
-                if self._counts(held.subject, entry.contribution):
-                    by_document.setdefault(entry.document, []).append(entry)
-            for document, entries in by_document.items():
-                placed = _Placed([e.start for e in entries], entries, held.upheld)
-                self._places.setdefault((held.subject, document), []).append(placed)
+            of_subject = self._maps.setdefault(held.subject, [])
+            if len(of_subject) < MAX_MAPS:
+                counting = {key for key in held.sources if self._counts(held.subject, key)}
+                of_subject.append((held, frozenset(counting)))
 
     def _counts(self, subject: bytes, source: bytes) -> bool:
         below, above = self._orders.get(subject), self._orders.get(source)
         return below is not None and above is not None and above[0] < below[0]
 
     def __bool__(self) -> bool:
-        return bool(self._places)
+        return any(counting for maps in self._maps.values() for _, counting in maps)
 
     def __call__(self, span: Span) -> list[tuple[bytes, int]]:
         counts: dict[bytes, int] = {}
@@ -112,13 +131,15 @@ class Redirect:
         return pieces
 
     def _step(self, piece: Piece) -> Iterator[Piece]:
-        maps = self._places.get((piece.contribution, piece.document))
-        if not maps:
+        maps = self._maps.get(piece.contribution)
+        if maps is None:
             yield piece
             return
         end = piece.token + piece.length
-        end = piece.token + piece.length
-        found = [(placed.upheld, placed.over(piece.token, end)) for placed in maps]
+        found = []
+        for held, counting in maps:
+            over = held.over(piece.document, piece.token, end)
+            found.append((held.upheld, deque(e for e in over if e.contribution in counting)))
         edges = {piece.token, end}
         for _, entries in found:
             for entry in entries:
@@ -145,22 +166,6 @@ class Redirect:
         upheld, entry = item
         order = self._orders[entry.contribution]
         return not upheld, order, entry.source_document, entry.source_token - entry.start
-
-
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """The entries of one map for one document, in order."""
-
-    starts: list[int]
-    entries: list[MapEntry]
-    upheld: bool
-
-    def over(self, first: int, stop: int) -> deque[MapEntry]:
-        """Those that lie over tokens [first, stop)."""
-        index = max(0, bisect_right(self.starts, first) - 1)
-        if index < len(self.entries) and self.entries[index].end <= first:
-            index += 1
-        return deque(self.entries[index : bisect_left(self.starts, stop)])
 
 
 def resolve(

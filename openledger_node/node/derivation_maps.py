@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from openledger_node.attribution.derivation_map import MapEntry, decode_map_payload
+from openledger_node.attribution.derivation_map import decode_map_payload
 from openledger_node.attribution.redirect import HeldMap, Redirect
 from openledger_node.attribution.scope import LedgerOrder
 from openledger_node.credit import views
@@ -27,7 +27,10 @@ from openledger_node.store.snapshot import Snapshot
 COUNTING: Final = ("counts", "upheld")
 NEVER: Final = 2**63 - 1
 
-MapCache = Recent[tuple[MapEntry, ...]]
+_Declared = dict[bytes, list[tuple[views.DerivationView, bool]]]
+
+MapCache = Recent[Any]
+"""What is kept between uses: maps, and which derivations count as of now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def maps_in_force(
     The epoch is the last one unless another is named.
     """
     number = snapshot.last_epoch() if epoch is None else epoch
-    declared = _declared(snapshot, None if number == snapshot.last_epoch() else number)
+    declared = _declared(snapshot, None if number == snapshot.last_epoch() else number, cache)
     waiting = [subject for subject in subjects if subject in declared]
     seen = set(waiting)
     maps: list[HeldMap] = []
@@ -63,12 +66,12 @@ def maps_in_force(
     while waiting:
         subject = waiting.pop()
         for view, upheld in declared[subject]:
-            entries = _entries(snapshot, view, cache)
-            if entries is None:
+            held = _held_map(snapshot, view, upheld, cache)
+            if held is None:
                 missing.append(view.derivation_id)
                 continue
-            maps.append(HeldMap(subject, entries, upheld))
-            for source in {entry.contribution for entry in entries}:
+            maps.append(held)
+            for source in held.sources:
                 named.add(source)
                 if source in declared and source not in seen:
                     seen.add(source)
@@ -93,14 +96,16 @@ def _ordered(snapshot: Snapshot) -> list[views.DerivationView]:
     return sorted(found, key=lambda view: (view.epoch, view.derivation_id))
 
 
-def _declared(
-    snapshot: Snapshot, past_epoch: int | None
-) -> dict[bytes, list[tuple[views.DerivationView, bool]]]:
+def _declared(snapshot: Snapshot, past_epoch: int | None, cache: MapCache | None) -> _Declared:
     """{contribution: [(derivation that counts, whether it is upheld)]}, by (epoch, id).
 
     As of now, or as of the end of a past epoch.
     """
-    declared: dict[bytes, list[tuple[views.DerivationView, bool]]] = {}
+    key = b"declared", snapshot.last_epoch()
+    kept: _Declared | None = cache.get(key) if cache is not None and past_epoch is None else None
+    if kept is not None:
+        return kept
+    declared: _Declared = {}
     history = _History(snapshot)
     for view in _ordered(snapshot):
         if view.status not in COUNTING:
@@ -112,6 +117,8 @@ def _declared(
                 continue
             upheld = upheld and upheld_from <= past_epoch
         declared.setdefault(view.contribution, []).append((view, upheld))
+    if cache is not None and past_epoch is None:
+        cache.put(key, declared)
     return declared
 
 
@@ -164,15 +171,16 @@ def _body(snapshot: Snapshot, derivation_id: bytes) -> DataDerivation | None:
     return body if isinstance(body, DataDerivation) else None
 
 
-def _entries(
-    snapshot: Snapshot, view: views.DerivationView, cache: MapCache | None
-) -> tuple[MapEntry, ...] | None:
-    """The entries of a map; None when it is not held here or is not what was committed to."""
+def _held_map(
+    snapshot: Snapshot, view: views.DerivationView, upheld: bool, cache: MapCache | None
+) -> HeldMap | None:
+    """A map; None when it is not held here or is not what was committed to."""
     found = find_event(snapshot, view.derivation_id)
     commit = found.event.payload_commit if found is not None else None
     if found is None or commit is None or not snapshot.has_payload(commit):
         return None
-    kept = cache.get(view.derivation_id) if cache is not None else None
+    key = view.derivation_id, upheld
+    kept: HeldMap | None = cache.get(key) if cache is not None else None
     if kept is not None:
         return kept
     data = own_payload(snapshot, found.log.genesis.account_id, commit)
@@ -183,9 +191,10 @@ def _entries(
         entries = decode_map_payload(data, body.contribution, body.map_root, body.sources)
     except BadInput:
         return None
+    held = HeldMap(body.contribution, entries, upheld)
     if cache is not None:
-        cache.put(view.derivation_id, entries)
-    return entries
+        cache.put(key, held)
+    return held
 
 
 def _orders(

@@ -386,3 +386,17 @@ def test_a_large_contribution_is_looked_at_in_parts_with_the_same_map(
         assert [entry.document for entry in entries] == [0, 1, 2, 3, 5]
         roots.append(map_root(bytes(32), entries))
     assert len(set(roots)) == 1
+
+
+def test_a_map_that_is_erased_after_a_use_is_followed_no_more(stage: Stage) -> None:
+    copy = stage.copy()
+    stage.coop.settle()
+    model = stage.model(copy)
+    output = " ".join(noisy(TEXT).split()[100:200]).encode()
+    maker = stage.coop["maker"]
+    assert maker.use(model, output).ppm == maker.use(model, output).ppm
+    assert maker.use(model, output).ppm == {stage.original: 1_000_000}
+    (event,) = maker.log(kind="data.derivation").events
+    assert event.payload_commit is not None
+    maker.core.store.erase_payload(bytes.fromhex(event.payload_commit))
+    assert maker.use(model, output).ppm == {copy: 1_000_000}
