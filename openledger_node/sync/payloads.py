@@ -194,6 +194,8 @@ class PayloadIntake:
             trees = decode_as(_trees_decoder, event.trees, "a payload's trees")
         except BadInput as error:
             raise fault("malformed", error.message) from None
+        if not trees and not event.is_last:
+            raise fault("malformed", "a part of a payload's trees without any, and not the last")
         for tree in trees:
             _check_tree(tree)
             self._least_bytes += DOCUMENT_OVERHEAD_BYTES + tree.leaf_count + tree.size_bytes

@@ -16,7 +16,8 @@ from openledger_node.ledger.heads import Mark
 from openledger_node.sync.frontier import mark_tag, short_id
 
 MAX_TABLE_LOGS: Final = 1_000_000
-"""Logs of which one link's peer may speak, besides those held here: what one frontier may name."""
+"""Logs of which one link's peer may speak, besides as many as are held here: what one frontier may
+name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,8 @@ class PeerTable:
         return mark_tag(self.key, root)
 
     def has_room(self, name: bytes) -> bool:
-        """Whether the peer may speak of this log: of one it has named, or one held here, always."""
-        if name in self.offers or len(self.offers) < MAX_TABLE_LOGS:
-            return True
-        return len(self.offers) < MAX_TABLE_LOGS + len(self.own) and self.log_of(name) in self.own
+        """Whether the peer may speak of this log: of one that it has named before, always."""
+        return name in self.offers or len(self.offers) < MAX_TABLE_LOGS + len(self.own)
 
     def put(self, name: bytes, offer: Offer) -> None:
         """Takes the peer's word, unless it said more before: links do not reorder, heads grow."""

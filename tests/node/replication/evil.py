@@ -147,6 +147,7 @@ class Evil:
         try:
             while data := await self.link.receive_some(65_536):
                 for event in self.session.receive_bytes(data, 0):
+                    self.session._served.clear()  # it keeps no account of what it answers
                     self.heard.append(event)
                     for frame in self.replies.get(type(event), lambda _: ())(event):
                         await self.say(frame)

@@ -1,0 +1,77 @@
+"""What a peer's fault costs it: its score, or an hour outside; and one line in the log."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from openledger_node.net.book import PeerBook
+from openledger_node.net.peer import BAN_MS, BEST_SCORE, FAULT_POINTS, REFUSED_BELOW
+from openledger_node.node.daemon.main import Daemon
+from openledger_node.sync.faults import FAULTS, Cost, fault
+from tests.kit.ledgerkit import digest
+
+NOW_MS = 1_000_000
+PEER = digest("evil peer")
+
+
+class Around:
+    """What a daemon's hooks use: the book, the clock and the log; and one link."""
+
+    def __init__(self) -> None:
+        self._book = PeerBook()
+        self._core = SimpleNamespace(clock_ms=lambda: NOW_MS, ledger_id=digest("ledger"))
+        self._log = self
+        self.links = SimpleNamespace(own_id=digest("own"))
+        self.lines: list[tuple[str, str]] = []
+        self.link = SimpleNamespace(peer_id=PEER)
+        self.ended: list[str] = []
+
+    def warning(self, event: str, **fields: Any) -> None:
+        self.lines.append((event, fields["code"]))
+
+    def info(self, event: str, **fields: Any) -> None:
+        self.lines.append((event, fields["code"]))
+
+    def end(self, why: Any) -> None:
+        self.ended.append(why.code)
+
+    def ends(self, code: str) -> None:
+        Daemon.link_ended(cast("Any", self), cast("Any", self), fault(code, "text"))
+
+
+@pytest.mark.rule("Y17", "N13")
+@pytest.mark.parametrize("code", list(FAULTS))
+def test_a_fault_costs_what_the_table_says_and_is_logged_once(code: str) -> None:
+    around = Around()
+    around.ends(code)
+    peer = around._book.get(PEER)
+    cost = FAULTS[code][0]
+    assert [line[1] for line in around.lines] == [code]
+    assert (peer is None) == (cost is Cost.NONE)
+    if peer is not None:
+        lowered = peer.score_now(NOW_MS)
+        assert lowered == (BEST_SCORE - FAULT_POINTS if cost is Cost.LOWER else BEST_SCORE)
+        assert peer.is_banned(NOW_MS) == (cost is Cost.BAN)
+        assert not peer.is_banned(NOW_MS + BAN_MS)
+
+
+@pytest.mark.rule("N13")
+def test_a_peer_that_goes_on_flooding_is_kept_out() -> None:
+    around = Around()
+    for times in range(1, 6):
+        around.ends("flood")
+        score = BEST_SCORE - times * FAULT_POINTS
+        assert (around._book.refusal(PEER, NOW_MS) is not None) == (score < REFUSED_BELOW)
+    assert around._book.refusal(PEER, NOW_MS) is not None
+
+
+@pytest.mark.rule("N12")
+@pytest.mark.parametrize("records", [[b"junk"], [b"\x90"], [bytes(1_024)] * 16])
+def test_a_record_that_does_not_verify_ends_the_link_and_is_not_kept(records: list[bytes]) -> None:
+    around = Around()
+    Daemon.peers_came(cast("Any", around), cast("Any", around), records)
+    assert around.ended == ["bad_record"]
+    assert len(around._book) == 0
