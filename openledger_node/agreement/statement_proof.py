@@ -2,8 +2,12 @@
 
 A portable statement is the signed states of q distinct seats that agree on epoch, cut, statement
 root, state digest, rules and next witness set. The seats are those of the genesis, or of the last
-of a chain of set changes, each carried by a statement of its own; version 1 knows set 0 and refuses
-a chain.
+of a chain of set changes: each change is a set together with the statement of the epoch that
+brought it, signed by the seats before, whose `next_set_digest` names it. The new seats sign from
+the epoch after.
+
+What a chain cannot show is that it is whole: q seats of an old set who still have their keys could
+sign on as if they had never been replaced. Whoever has a newer proof sees the contradiction.
 
 `ProvedStatement` is made by `verify_statement` alone.
 """
@@ -11,7 +15,10 @@ a chain.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, final
+from typing import Annotated, Final, final
+
+import msgspec
+from msgspec import Meta
 
 from openledger_node.agreement.certificates import (
     Ballot,
@@ -21,7 +28,12 @@ from openledger_node.agreement.certificates import (
 )
 from openledger_node.ledger.errors import VerificationFailed
 from openledger_node.ledger.genesis import Genesis
-from openledger_node.ledger.votes import WitnessState, state_parts
+from openledger_node.ledger.votes import WitnessSet, WitnessState, seat_set_digest, state_parts
+
+MAX_SET_CHANGES: Final = 1_024
+"""Each is about 1 KiB a seat: a proof over more would not be read (4 MiB)."""
+
+States = Annotated[tuple[tuple[int, WitnessState], ...], Meta(min_length=1, max_length=31)]
 
 _MAKE: Final = object()
 
@@ -39,18 +51,50 @@ class ProvedStatement:
         self.seats = seats
 
 
-def verify_statement(
-    genesis: Genesis,
-    states: Sequence[tuple[int, WitnessState]],
-    set_changes: Sequence[bytes] = (),
-) -> ProvedStatement:
-    """The statement that `states` = [(seat index, signed state)] prove.
+class SetChange(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A witness set, and the states by which the seats before it signed that it follows."""
 
-    VerificationFailed says what does not hold.
-    """
-    if set_changes:
-        raise VerificationFailed("the proof crosses a change of the witness set")
+    body: WitnessSet
+    states: States
+
+    @property
+    def digest(self) -> bytes:
+        body = self.body
+        return seat_set_digest(
+            body.number, body.seats, body.rules_version, body.params, body.issuers
+        )
+
+
+class SignedStatement(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What makes a statement portable: every change of the set before it, and q seats' states."""
+
+    changes: Annotated[tuple[SetChange, ...], Meta(max_length=MAX_SET_CHANGES)]
+    states: States
+
+
+def verify_statement(genesis: Genesis, signed: SignedStatement) -> ProvedStatement:
+    """The statement that signed states prove. VerificationFailed says what does not hold."""
     seats = genesis_seats(genesis)
+    epoch = 0
+    for change in signed.changes:
+        state = _verify_states(genesis, seats, change.states, epoch).state
+        if change.digest != state.next_set_digest:
+            raise VerificationFailed(
+                f"the witnesses of epoch {state.epoch} signed another set than the proof shows"
+            )
+        if change.body.number != seats.number + 1:
+            raise VerificationFailed(f"witness set {change.body.number} does not follow")
+        seats, epoch = SeatSet(change.body.number, change.body.seats), state.epoch
+    return _verify_states(genesis, seats, signed.states, epoch)
+
+
+def _verify_states(
+    genesis: Genesis,
+    seats: SeatSet,
+    states: Sequence[tuple[int, WitnessState]],
+    after_epoch: int,
+) -> ProvedStatement:
+    """States [(seat index, signed state)] of q seats of a set that is in force `after_epoch`."""
     indexes = [seat for seat, _ in states]
     if indexes != sorted(set(indexes)):
         raise VerificationFailed("the proof lists each seat once, in ascending order")
@@ -59,14 +103,19 @@ def verify_statement(
             f"{len(indexes)} of {len(seats.seats)} witnesses signed; {seats.quorum} are needed"
         )
     first = states[0][1]
+    if first.epoch <= after_epoch:
+        raise VerificationFailed(
+            f"epoch {first.epoch} is not later than the change of the set in epoch {after_epoch}"
+        )
     for seat, state in states:
         if state_parts(genesis.ledger_id, state) != state_parts(genesis.ledger_id, first):
             raise VerificationFailed("the witnesses signed different statements")
         _check_signature(genesis, seats, seat, state)
-    ballot = Ballot(
-        "final", genesis.ledger_id, first.epoch, first.final_view, first.final_proposal_id
-    )
-    verify_certificate(ballot, first.final_certificate, seats)
+    # Each seat carries the certificate that it saw; no part of a proof is taken unread.
+    finals = {(s.final_view, s.final_proposal_id, s.final_certificate) for _, s in states}
+    for view, named, certificate in sorted(finals):
+        ballot = Ballot("final", genesis.ledger_id, first.epoch, view, named)
+        verify_certificate(ballot, certificate, seats)
     return ProvedStatement(first, tuple(indexes), _MAKE)
 
 

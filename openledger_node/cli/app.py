@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from openledger_node.api import Home
     from openledger_node.node.core import Progress
     from openledger_node.node.results import Initialised, Restored, Verified
+    from openledger_node.node.results_witness import Founded, Invited, SeatOffered
 
 FOLLOW_SECONDS: Final = 0.05
 """How long `log --follow` waits between looks."""
@@ -49,6 +50,11 @@ class Interface(Protocol):
     def device_join(self, home: Path, file: Path) -> Initialised: ...
     def restore(self, file: Path, home: Path, *, progress: Progress = ...) -> Restored: ...
     def verify_file(self, file: Path, genesis_file: Path | None = None) -> Verified: ...
+    def witness_invite(self, file: Path, name: str, params_file: Path | None = None) -> Invited: ...
+    def witness_offer(self, home: Path, file: Path, out: Path, name: str) -> SeatOffered: ...
+    def witness_found(self, invitation: Path, seats: Sequence[Path], out: Path) -> Founded: ...
+    def witness_begin(self, home: Path, genesis: Path) -> Initialised: ...
+    def witness_kind(self, file: Path) -> str: ...
 
 
 def load_interface() -> Interface:

@@ -51,6 +51,9 @@ COMMANDS: Final = {
         "log": Entry("reading:log", "Show events, and follow new ones."),
         "show": Entry("reading:show", "Show one event and what became of it."),
     },
+    "Witnesses": {
+        "witness": Entry("witness:witness", "Found a ledger together; see and change who decides."),
+    },
     "Check": {
         "prove": Entry("proving:prove", "Write an offline proof of a figure, event or span."),
         "verify": Entry("proving:verify", "Check a proof file; needs no home."),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from openledger_node.credit.state_records import Shares
 from openledger_node.ledger.genesis import Params
-from openledger_node.ledger.votes import seat_set_digest
+from openledger_node.ledger.votes import WitnessSet, seat_set_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +183,15 @@ class LogView:
     read_to: int
     authorised: bool
     closed_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedSetView:
+    """A `witness.set` that current seats filed (A10), by its digest; `devices` are theirs."""
+
+    digest: bytes
+    body: WitnessSet
+    devices: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from openledger_node.credit.view_types import (
     ModelView,
     ParkedView,
     PayoutView,
+    ProposedSetView,
     ReceiptView,
     RedeemView,
     RulesView,
@@ -37,6 +38,7 @@ from openledger_node.credit.view_types import (
     TotalsView,
 )
 from openledger_node.ledger.accounts import KeyChain
+from openledger_node.ledger.votes import WitnessSet
 
 __all__ = [
     "AccountView",
@@ -51,6 +53,7 @@ __all__ = [
     "ModelView",
     "ParkedView",
     "PayoutView",
+    "ProposedSetView",
     "ReceiptView",
     "RedeemView",
     "RulesView",
@@ -347,6 +350,23 @@ def rules(state: StateReader) -> RulesView:
         lambda _, r: RulesView(r.number, r.version, r.params, r.seats, r.issuers, r.past_issuers),
     )
     return _begun(found)
+
+
+def proposed_sets(state: StateReader) -> Iterator[ProposedSetView]:
+    """The witness sets that current seats asked for and that are not in force."""
+    decode = msgspec.msgpack.Decoder(WitnessSet).decode
+    return _all(
+        state,
+        records.PROPOSED_SET,
+        records.ProposedSet,
+        lambda key, r: ProposedSetView(key, decode(r.body), r.seats),
+    )
+
+
+def ready_for(state: StateReader, account_id: bytes, device: bytes) -> int | None:
+    """The number of the set that a device last said it can take its seat in."""
+    key = account_id + device
+    return _one(state, records.READY, records.Ready, key, lambda _, r: r.number)
 
 
 def totals(state: StateReader) -> TotalsView:

@@ -22,7 +22,11 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from openledger_node.agreement.statement_proof import verify_statement
+from openledger_node.agreement.statement_proof import (
+    SetChange,
+    SignedStatement,
+    verify_statement,
+)
 from openledger_node.credit import views
 from openledger_node.credit.statement import RowProof
 from openledger_node.ledger import merkle
@@ -51,7 +55,6 @@ from openledger_node.ledger.genesis import Genesis, genesis_fault
 from openledger_node.ledger.heads import Mark, SignedHead, verify_head
 from openledger_node.ledger.kinds import parse_raw_body
 from openledger_node.ledger.names import account_short
-from openledger_node.ledger.votes import WitnessState
 from openledger_node.node.core import NodeCore
 from openledger_node.node.epochs import settled
 from openledger_node.node.finality import make_final
@@ -60,6 +63,7 @@ from openledger_node.node.reading import Located, body_of, events_of, must_find,
 from openledger_node.node.reports import stored_statement, write_new
 from openledger_node.node.results import Proved, Verified
 from openledger_node.node.setup import read_genesis_file
+from openledger_node.node.witness_logs import known_sets
 from openledger_node.store.snapshot import Snapshot
 
 FORMAT: Final = "oln-proof/1"
@@ -68,7 +72,6 @@ MAX_KEY_EVENTS_IN_PROOF: Final = 1_024
 MAX_PATH: Final = 64
 
 Path_ = Annotated[tuple[Id, ...], Meta(max_length=MAX_PATH)]
-States = Annotated[tuple[tuple[int, WitnessState], ...], Meta(min_length=1, max_length=31)]
 
 
 What = Literal["event", "credit", "fork", "span"]
@@ -86,7 +89,7 @@ class Finality(_Part, frozen=True):
     cut_logs: Annotated[int, Meta(ge=1, le=2**40)]
     mark_path: Path_
     event_path: Path_
-    states: States
+    signed: SignedStatement
 
 
 class EventProof(_Part, frozen=True):
@@ -101,7 +104,7 @@ class EventProof(_Part, frozen=True):
 
 class CreditProof(_Part, frozen=True):
     row: RowProof
-    states: States
+    signed: SignedStatement
 
 
 class ProofFile(_Part, frozen=True):
@@ -158,7 +161,7 @@ def _span_of(core: NodeCore, snapshot: Snapshot, text: str, span: int) -> tuple[
     return "span", span_parts(core, snapshot, receipt, span)
 
 
-def _states(core: NodeCore, snapshot: Snapshot, epoch: int) -> tuple[tuple[int, WitnessState], ...]:
+def _signed(core: NodeCore, snapshot: Snapshot, epoch: int) -> SignedStatement:
     found = settled(snapshot, core, epoch)
     if not found.final:
         raise Refused(
@@ -166,7 +169,24 @@ def _states(core: NodeCore, snapshot: Snapshot, epoch: int) -> tuple[tuple[int, 
             hint="import the witnesses' newest logs, or wait for the next epoch",
             code="not_final",
         )
-    return found.signatures
+    return SignedStatement(_changes(core, snapshot, epoch), found.signatures)
+
+
+def _changes(core: NodeCore, snapshot: Snapshot, epoch: int) -> tuple[SetChange, ...]:
+    """Every change of the witness set before an epoch, as the seats before it signed it."""
+    changes = []
+    for first, body in known_sets(snapshot):
+        if first <= epoch:
+            found = settled(snapshot, core, first - 1)
+            if not found.final:
+                raise Refused(
+                    f"too few witnesses' signatures on the change of the set in epoch {first - 1} "
+                    "are held here",
+                    hint="sync or import the witnesses' logs",
+                    code="not_final",
+                )
+            changes.append(SetChange(body, found.signatures))
+    return tuple(changes)
 
 
 def _credit_proof(
@@ -180,7 +200,7 @@ def _credit_proof(
             hint="a row with all figures zero is left out; name another epoch",
             code="no_row",
         )
-    return CreditProof(row, _states(core, snapshot, number))
+    return CreditProof(row, _signed(core, snapshot, number))
 
 
 def event_proof(core: NodeCore, snapshot: Snapshot, found: Located) -> EventProof:
@@ -246,7 +266,7 @@ def _finality(core: NodeCore, snapshot: Snapshot, found: Located) -> Finality | 
         len(marks),
         tuple(merkle.inclusion_proof(hashes, index)),
         tuple(snapshot.inclusion(found.log.log_id, found.seq, mark.size)),
-        signed.signatures,
+        SignedStatement(_changes(core, snapshot, epoch), signed.signatures),
     )
 
 
@@ -368,7 +388,7 @@ def _check_chain(
 def _check_finality(
     genesis: Genesis, proof: EventProof, finality: Finality, digest: bytes
 ) -> dict[str, Any]:
-    proved = verify_statement(genesis, finality.states).state
+    proved = verify_statement(genesis, finality.signed).state
     mark = finality.mark
     if mark.log_id != proof.head.log_id:
         raise VerificationFailed("the mark belongs to another log")
@@ -383,7 +403,7 @@ def _check_finality(
 
 
 def _check_credit(genesis: Genesis, proof: CreditProof) -> dict[str, Any]:
-    proved = verify_statement(genesis, proof.states)
+    proved = verify_statement(genesis, proof.signed)
     row = proof.row.verify(proved.state.statement_root)
     figures = {name: getattr(row, name) for name in row.__struct_fields__ if name != "account"}
     return {

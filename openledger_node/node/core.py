@@ -240,6 +240,12 @@ def open_core(
 ) -> NodeCore:
     """Opens an existing home. UsageError when there is none: state is never created by the way."""
     if not (home / "ledger").is_dir():
+        if (home / "joining.json").is_file():
+            raise UsageError(
+                f"the home at {home} waits for its ledger's genesis",
+                hint="`oln witness join GENESIS` begins it",
+                code="waits",
+            )
         raise UsageError(
             f"no home at {home}",
             hint="run `oln init` to begin one, or name another with --home",

@@ -28,7 +28,9 @@ from openledger_node.node.witness_logs import (
     StoredHistories,
     held_by,
     load_round,
+    note_set,
     seat_set,
+    seat_set_of,
     witness_events,
 )
 from openledger_node.store.lock import one_at_a_time
@@ -110,11 +112,13 @@ def _store_epoch(core: NodeCore, decided: Decided, folded: Folded) -> None:
         decided.changed,
         Certificate(decided.view, decided.proposal_id, decided.certificate),
     )
+    note_set(core)
 
 
 def catch_up(core: NodeCore, *, progress: Progress = no_progress) -> int:
     """Folds every epoch that the witnesses' logs held here decide; how many."""
     done = 0
+    note_set(core)
     first: int | None = None
     while True:
         with core.store.read() as snapshot:
@@ -162,13 +166,14 @@ def collect_states(core: NodeCore, first: int) -> None:
     """Keeps the seats' signed states of epochs from `first` on; alarms on a different root."""
     with core.store.read() as snapshot:
         last = snapshot.last_epoch()
-        seats = seat_set(snapshot)
         since = {log.log_id: _size_by(snapshot, log.log_id, first) for log in snapshot.logs()}
+        sets = {epoch: seat_set_of(snapshot, epoch) for epoch in range(max(1, first), last + 1)}
         found: dict[int, Round] = {}
-        for _, _, event in witness_events(snapshot, seats, since):
-            epoch = getattr(event.body, "epoch", 0)
-            if event.kind == "witness.state" and 0 < epoch <= last:
-                found.setdefault(epoch, Round(core.ledger_id, epoch, seats)).add(event)
+        for seats in {seats.number: seats for seats in sets.values()}.values():
+            for _, _, event in witness_events(snapshot, seats, since):
+                epoch = getattr(event.body, "epoch", 0)
+                if event.kind == "witness.state" and sets.get(epoch) == seats:
+                    found.setdefault(epoch, Round(core.ledger_id, epoch, seats)).add(event)
         known = {epoch: snapshot.states(epoch) for epoch in found}
         records = {epoch: snapshot.must_epoch(epoch) for epoch in found}
     for epoch, round_ in sorted(found.items()):
@@ -201,7 +206,7 @@ def _size_by(snapshot: Snapshot, log_id: bytes, epoch: int) -> int:
 def settled(snapshot: Snapshot, core: NodeCore, epoch: int) -> Settled:
     """Who signed an epoch's statement as stored here, and whether q seats did."""
     record = snapshot.must_epoch(epoch)
-    round_ = Round(core.ledger_id, epoch, seat_set(snapshot))
+    round_ = Round(core.ledger_id, epoch, seat_set_of(snapshot, epoch))
     round_.states.update(snapshot.states(epoch))
     own = next(
         (
@@ -282,6 +287,7 @@ def _may_vote(core: NodeCore, resume: bool) -> int:
         seats = seat_set(snapshot)
         seat = seats.index_of(core.account_id, core.device)
     if seat is None:
+        sign_missing_state(core)  # of the epoch that took the seat away
         raise Refused(
             "this home has no seat on its ledger: the witnesses close its epochs",
             hint="export a bundle for a witness, and import the one you get back",
@@ -332,7 +338,7 @@ def sign_missing_state(core: NodeCore) -> None:
     """A8: the seat's signed state of the last epoch, unless it has said it."""
     with core.store.read() as snapshot:
         epoch = snapshot.last_epoch()
-        seats = seat_set(snapshot)
+        seats = seat_set_of(snapshot, epoch)
         seat = machine.seat_of(seats, core.account_id, core.device, core.key("device"))
         if epoch == 0 or seat is None or seat.index in snapshot.states(epoch):
             return

@@ -78,10 +78,11 @@ def inception_of(keys: NewKeys, salt: bytes) -> Inception:
     return Inception(1, (keys.root.public.raw,), 1, commitment, salt)
 
 
-def create_body(ledger_id: bytes, inception: Inception, keys: NewKeys) -> AccountCreate:
+def create_body(
+    ledger_id: bytes, inception: Inception, root: SigningKey, device: SigningKey
+) -> AccountCreate:
     """The body of `account.create` (K4)."""
     account_id = inception.account_id
-    device = keys.device
     signed = device_signature(device, ledger_id, account_id)
     so_far = [account_id, 0, None, inception, device.public.raw, signed]
     return AccountCreate(
@@ -91,7 +92,7 @@ def create_body(ledger_id: bytes, inception: Inception, keys: NewKeys) -> Accoun
         inception,
         device.public.raw,
         signed,
-        root_signatures(ledger_id, so_far, [(0, keys.root)]),
+        root_signatures(ledger_id, so_far, [(0, root)]),
     )
 
 
@@ -164,18 +165,32 @@ def _build(
         ("transport", keys.transport),
     ):
         keyfiles.save_key(place / "keys", role, key, passphrase)
+    recovery = write_recovery(place, inception.account_id, keys.next_root, inception, passphrase)
+    opened = begin_ledger(place, genesis, inception, keys.root, keys.device, name, time_ms)
+    return opened, recovery
+
+
+def begin_ledger(
+    place: Path,
+    genesis: Genesis,
+    inception: Inception,
+    root: SigningKey,
+    device: SigningKey,
+    name: str | None,
+    time_ms: int,
+) -> bytes:
+    """The store of a new home, with its first log and the account's creation; the log's id."""
     account_id = inception.account_id
-    recovery = write_recovery(place, account_id, keys.next_root, inception, passphrase)
     with Store.create(place, genesis) as store:
         store.commit_epoch(initial_state(genesis), ())
-        store.set_own_account(account_id, keys.device.public.raw)
+        store.set_own_account(account_id, device.public.raw)
         if name:
             store.set_petname(account_id, name)
-        opened = open_log(store, genesis.ledger_id, account_id, keys.device, None, time_ms)
-        with LogWriter(store, opened, keys.device) as writer:
-            created = create_body(genesis.ledger_id, inception, keys)
+        opened = open_log(store, genesis.ledger_id, account_id, device, None, time_ms)
+        with LogWriter(store, opened, device) as writer:
+            created = create_body(genesis.ledger_id, inception, root, device)
             writer.append([Draft("account.create", created, time_ms)])
-    return opened, recovery
+    return opened
 
 
 def open_log(
@@ -249,7 +264,7 @@ def _solo_genesis(
     account = inception.account_id
     params = solo_params(account)
     if params_file is not None:
-        params = _params_from(params_file, params, account)
+        params = params_from(params_file, params, account)
     genesis = Genesis(
         version=1,
         name=title[:128],
@@ -265,10 +280,10 @@ def _solo_genesis(
     return genesis
 
 
-def _params_from(path: Path, defaults: Params, own: bytes) -> Params:
+def params_from(path: Path, defaults: Params, own: bytes | None) -> Params:
     """Params of a TOML file over `defaults`.
 
-    `own` in commons_accounts stands for the new account.
+    `own` in commons_accounts stands for the new account, where there is one.
     """
     document = _read_toml(path)
     names = [field.name for field in msgspec.structs.fields(Params)]
@@ -282,7 +297,7 @@ def _params_from(path: Path, defaults: Params, own: bytes) -> Params:
         if "commons_accounts" in document:
             accounts = document["commons_accounts"]
             document["commons_accounts"] = [
-                own if item == "own" else bytes.fromhex(item) for item in accounts
+                own if item == "own" and own else bytes.fromhex(item) for item in accounts
             ]
         params = msgspec.convert(list((values | document).values()), Params)
     except (msgspec.ValidationError, ValueError, TypeError) as error:
@@ -303,6 +318,17 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # numbers too long, arrays too deep, too
         raise UsageError(f"{path} is not TOML: {error}") from None
+
+
+def write_public(file: Path, text: str) -> None:
+    """A new file that others are to read; one that is there is never replaced."""
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(text)
+    except FileExistsError:
+        raise Refused(f"{file} exists already", hint="name a new file", code="exists") from None
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror}") from None
 
 
 def genesis_document(genesis: Genesis) -> str:

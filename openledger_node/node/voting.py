@@ -29,7 +29,7 @@ from openledger_node.ledger.kinds import parse_body
 from openledger_node.ledger.votes import WitnessState
 from openledger_node.node.core import NodeCore
 from openledger_node.node.epochs import is_due, say, sign_missing_state
-from openledger_node.node.witness_logs import held_by, load_round, seat_set
+from openledger_node.node.witness_logs import held_by, load_round, seat_set, seat_set_of
 from openledger_node.store.lock import one_at_a_time
 from openledger_node.store.snapshot import Snapshot
 
@@ -63,10 +63,15 @@ class Voter:
         self._since_ms = 0
 
     def is_seated(self) -> bool:
-        """Whether this device is one of several witnesses now."""
+        """Whether this device is one of several witnesses, or was in the last epoch.
+
+        Whose seat an epoch took away still signs that epoch's statement.
+        """
         with self._core.store.read() as snapshot:
-            seats = seat_set(snapshot)
-        return len(seats.seats) > 1 and self._index(seats) is not None
+            now, before = seat_set(snapshot), seat_set_of(snapshot, snapshot.last_epoch())
+        if len(now.seats) == len(before.seats) == 1:
+            return False
+        return self._index(now) is not None or self._index(before) is not None
 
     def may_vote(self) -> bool:
         """Whether nothing that this seat may have said before is unknown here."""

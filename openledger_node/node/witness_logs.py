@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from openledger_node.agreement.certificates import SeatSet
+import msgspec
+
+from openledger_node.agreement.certificates import SeatSet, genesis_seats
 from openledger_node.agreement.machine import Held
 from openledger_node.agreement.rounds import Round, Witnessed
 from openledger_node.credit import views
+from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.errors import BadInput
 from openledger_node.ledger.events import event_ids, parse_event
 from openledger_node.ledger.heads import Mark, SignedHead
 from openledger_node.ledger.kinds import parse_body
+from openledger_node.ledger.votes import WitnessSet
 from openledger_node.node.core import NodeCore
 from openledger_node.store.snapshot import LogInfo, Snapshot
 
@@ -29,6 +33,40 @@ def seat_set(snapshot: Snapshot) -> SeatSet:
     """The witnesses in force for the next epoch."""
     rules = views.rules(snapshot.state)
     return SeatSet(rules.number, rules.seats)
+
+
+SET_FACT: Final = "witness_set"
+"""Local facts: the first epoch of each witness set after the genesis's -> the `witness.set`."""
+
+_set_decoder = msgspec.msgpack.Decoder(WitnessSet)
+
+
+def known_sets(snapshot: Snapshot) -> list[tuple[int, WitnessSet]]:
+    """(first epoch, set) of every witness set after the genesis's, in order."""
+    return [
+        (int.from_bytes(key, "big"), _set_decoder.decode(value))
+        for key, value in snapshot.facts(SET_FACT)
+    ]
+
+
+def seat_set_of(snapshot: Snapshot, epoch: int) -> SeatSet:
+    """The witnesses who decided an epoch and signed its statement."""
+    seats = genesis_seats(snapshot.genesis)
+    for first, body in known_sets(snapshot):
+        if first <= epoch:
+            seats = SeatSet(body.number, body.seats)
+    return seats
+
+
+def note_set(core: NodeCore) -> None:
+    """Remembers the set in force; called after each epoch, so that none is missed."""
+    with core.store.read() as snapshot:
+        rules = views.rules(snapshot.state)
+        if rules.number == 0 or any(b.number == rules.number for _, b in known_sets(snapshot)):
+            return
+        first = snapshot.last_epoch() + 1
+    body = WitnessSet(rules.number, rules.seats, rules.version, rules.params, rules.issuers)
+    core.store.set_facts(SET_FACT, [(first.to_bytes(8, "big"), encode(body))])
 
 
 def witness_events(

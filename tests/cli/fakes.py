@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from openledger_node.cli.app import App
 from openledger_node.cli.main import run
-from openledger_node.node import results, results_network
+from openledger_node.node import results, results_network, results_witness
 
 HEX: Final = "5f2c81d0a7b3" + "0" * 52
 AMOUNT_MICRO: Final = 12_500_000
@@ -26,6 +26,12 @@ ANSWERS: Final[dict[str, type]] = {
     "restore": results.Restored,
     "verify_file": results.Verified,
     "status": results.Status,
+    "witness_invite": results_witness.Invited,
+    "witness_offer": results_witness.SeatOffered,
+    "witness_found": results_witness.Founded,
+    "witness_status": results_witness.Witnesses,
+    "witness_propose": results_witness.Proposal,
+    "witness_approve": results_witness.Proposal,
     "peer_list": results_network.Peers,
     "peer_add": results_network.Peer,
     "peer_remove": results_network.Peer,

@@ -299,7 +299,7 @@ def states_twice(parts: list[Any], other: list[Any]) -> None:
 
 
 def states_by_no_seat(parts: list[Any], other: list[Any]) -> None:
-    parts[6][5][0][0] = 30
+    parts[6][5][1][0][0] = 30
 
 
 @pytest.mark.parametrize(
