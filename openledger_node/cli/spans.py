@@ -18,6 +18,7 @@ LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 MAX_LINES_SHOWN: Final = 400
 OTHERS: Final = "?"
 """What contributions past the last letter share."""
+NOBODY: Final = "-"
 _COLOURS: Final = ("green", "cyan", "magenta", "yellow", "blue", "red")
 
 
@@ -52,15 +53,21 @@ def show_spans(result: Attributed, output: bytes) -> None:
     """The parts of the output, each behind the letter of its contribution, then the legend."""
     keys = legend(result)
     pieces = split(result.spans, output)
+    from rich.table import Table
     from rich.text import Text
 
+    parts = Table.grid(padding=(0, 1))
+    parts.add_column(no_wrap=True)
+    parts.add_column(overflow="fold")
     for contribution, part in pieces[:MAX_LINES_SHOWN]:
         words = " ".join(part.decode("utf-8", "replace").split())
         if contribution is None and not any(c.isalnum() for c in words):
             continue  # what stands between two spans: a full stop, a line end
         key = keys.get(contribution) if contribution else None
         style = _COLOURS[key.owner_number % len(_COLOURS)] if key else ""
-        text.draw(Text(f"{key.letter if key else ' '} {text.printable(words)}", style=style))
+        mark = key.letter if key else NOBODY
+        parts.add_row(Text(mark, style), Text(text.printable(words), style))
+    text.draw(parts)
     if len(pieces) > MAX_LINES_SHOWN:
         text.say(f"and {len(pieces) - MAX_LINES_SHOWN:,} more parts; --json lists all spans")
     text.say()
@@ -69,7 +76,7 @@ def show_spans(result: Attributed, output: bytes) -> None:
         for named, key in keys.items()
     ]
     rest = result.unattributed_ppm
-    rows.append(("", "unattributed", "", "", f"{rest:,}", text.percent(rest)))
+    rows.append((NOBODY, "unattributed", "", "", f"{rest:,}", text.percent(rest)))
     text.table(("", "contribution", "title", "owner", ">ppm", ">share"), rows)
 
 

@@ -199,11 +199,24 @@ def test_spans_are_shown_behind_letters_with_a_legend(capsys: pytest.CaptureFixt
     found = (span(0, 3, HEX), span(8, 13, "b" * 64))
     spans.show_spans(attributed(found, {HEX: 400_000, "b" * 64: 500_000}), OUTPUT)
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    assert lines[:5] == ["B one", "  two", "A three", "  four", ""]
+    assert lines[:5] == ["B one", "- two", "A three", "- four", ""]
     table = [line.split() for line in lines[5:]]
     assert ["A", "bbbbbbbbbbbb", "bert's", "notes", "bert", "500,000", "50", "%"] in table
     assert ["B", "5f2c81d0a7b3", "ana's", "poems", "ana", "400,000", "40", "%"] in table
-    assert ["unattributed", "100,000", "10", "%"] in table
+    assert ["-", "unattributed", "100,000", "10", "%"] in table
+
+
+def test_a_long_part_goes_on_below_itself_and_not_below_its_letter(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    output = b"word " * 20 + "\u4e2d".encode() * 60
+    spans.show_spans(attributed((span(0, len(output), HEX),), {HEX: 1}), output)
+    lines = capsys.readouterr().out.splitlines()
+    part = lines[: lines.index("")]
+    assert part[0].startswith("A word")
+    assert len(part) > 3
+    assert all(line.startswith("  ") for line in part[1:])
 
 
 def test_contributions_of_one_owner_share_a_colour_and_have_letters_of_their_own() -> None:

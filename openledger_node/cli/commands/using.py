@@ -68,16 +68,16 @@ def attribute(
 
 
 def _show_attributed(result: Attributed, output: bytes | None) -> None:
-    _show_weights(result.ppm, result.unattributed_ppm, result.names)
+    if output is not None:
+        show_spans(result, output)
+    else:
+        _show_weights(result.ppm, result.unattributed_ppm, result.names)
     text.say()
     text.say(
         f"{text.counted(result.tokens, 'token')}, {text.counted(len(result.spans), 'span')}, "
         f"method {result.method}, snapshot epoch {result.snapshot_epoch}"
     )
     _show_missing(result.missing)
-    if output is not None:
-        text.say()
-        show_spans(result, output)
 
 
 def _show_weights(ppm: Mapping[str, int], unattributed_ppm: int, names: Mapping[str, str]) -> None:
