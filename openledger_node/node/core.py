@@ -42,8 +42,11 @@ MAX_SCOPES_KEPT: Final = 8
 A corpus of 100 MB takes about 2 GB as tokens; most are far smaller.
 """
 
-MAX_MAPS_KEPT: Final = 256
-"""Derivation maps kept between uses; each is read and checked once."""
+MAX_MAPS_KEPT: Final = 64
+"""Derivation maps kept between uses; each is read and checked once.
+
+The largest that a map can be takes about 250 MB; most are far smaller.
+"""
 
 HOME_VARIABLE: Final = "OLN_HOME"
 

@@ -140,7 +140,12 @@ def derived_in(
 ) -> tuple[tuple[MapEntry, ...], tuple[DerivedFrom, ...]]:
     """What documents that this account is about to register derive from, and that for people."""
     with core.store.read() as snapshot:
-        work = Work(None, core.account_id, snapshot.last_epoch() + 1, documents)
+        last_epoch = snapshot.last_epoch()
+        alone = b"alone", last_epoch  # looking through all contributions once an epoch
+        work = Work(None, core.account_id, last_epoch + 1, documents)
+        if core.maps.get(alone) or not _earlier(snapshot, work)[0]:
+            core.maps.put(alone, True)
+            return (), ()
         entries = find_derived(snapshot, work, progress)
         sources = tuple(tokens_by_source(entries).items())
         return entries, derived_from(snapshot, sources, work.tokens)
