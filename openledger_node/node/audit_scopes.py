@@ -13,6 +13,7 @@ from openledger_node.attribution.audit import Known, Member
 from openledger_node.attribution.evidence import Branch
 from openledger_node.attribution.reference import Attribution, attribute
 from openledger_node.attribution.scope import Scope, ScopeDocument, make_scope
+from openledger_node.attribution.together import attribute_together
 from openledger_node.credit import views
 from openledger_node.ledger.errors import BadInput, UsageError
 from openledger_node.ledger.kinds import DataContribute, UseReceipt
@@ -191,10 +192,13 @@ class PastScope:
         member = self._members.get(contribution_id)
         return member.account if member is not None else None
 
-    def attribute(self, number: int, tokens: Sequence[bytes]) -> Attribution:
-        """What output `number` draws on. BadInput when a passage lies outside its contribution."""
+    def attribute(self, outputs: Sequence[Sequence[bytes]], separator: bytes) -> list[Attribution]:
+        """What each output draws on. BadInput when a passage lies outside its contribution."""
         if self._listed is not None:
-            return self._of_passages(self._listed.get(number, ()), tokens)
+            return [
+                self._of_passages(self._listed.get(number, ()), tokens)
+                for number, tokens in enumerate(outputs)
+            ]
         if self._whole_scope is None:
             sources = [
                 document
@@ -203,7 +207,7 @@ class PastScope:
                 for document in _whole(key, held, member)
             ]
             self._whole_scope = make_scope([*sources, *self._commons])
-        return attribute(tokens, self._whole_scope)
+        return attribute_together(outputs, self._whole_scope, separator)
 
     def _of_passages(self, asked: Sequence[Retrieved], tokens: Sequence[bytes]) -> Attribution:
         sources: list[ScopeDocument] = []

@@ -23,6 +23,7 @@ from openledger_node.attribution.audit import Claims, Finding, Ground, compare
 from openledger_node.attribution.canon import canonical_text
 from openledger_node.attribution.evidence import Branch, decode_evidence, erased_branches
 from openledger_node.attribution.reference import MAX_OUTPUT_TOKENS
+from openledger_node.attribution.together import separator_of
 from openledger_node.attribution.weights import Weights
 from openledger_node.credit import views
 from openledger_node.ledger.errors import BadInput, StoreDamaged, UsageError
@@ -171,7 +172,7 @@ def _audit(snapshot: Snapshot, held: _Held, scopes: PastScopes) -> Audited:
 def _findings(held: _Held, scope: PastScope) -> tuple[Finding, ...]:
     """What is wrong with a receipt over one scope."""
     try:
-        expected = [scope.attribute(number, each) for number, each in enumerate(held.tokens)]
+        expected = scope.attribute(held.tokens, separator_of(held.receipt_id))
     except BadInput as error:
         return (Finding(Ground.INCLUSION, error.message),)
     shown = {branch.contribution_id for branch in held.branches}
