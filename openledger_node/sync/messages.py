@@ -336,7 +336,7 @@ def encode_frame(message: Frame) -> bytes:
 
 def frame_type(body: bytes) -> int:
     """The type of a body, 0 to 127. PeerFault `malformed` when it is no array with a type."""
-    head = body[0]
+    head = body[0] if body else 0
     at = 1 if 0x91 <= head <= 0x9F else {0xDC: 3, 0xDD: 5}.get(head, len(body))
     if at >= len(body) or body[at] > LAST_TYPE:
         raise fault("malformed", "a frame that is not an array with a type")
