@@ -38,7 +38,7 @@ from openledger_node.ledger.payload import decode_payload
 from openledger_node.node.audit_scopes import PastScope, PastScopes, branches_erased
 from openledger_node.node.claims import own_payload
 from openledger_node.node.core import NodeCore, Progress, no_progress
-from openledger_node.node.derivations import recomputed_root
+from openledger_node.node.derivations import is_borne_out
 from openledger_node.node.reading import Located, body_of, find_event, must_find, well_formed
 from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.writer import Draft
@@ -246,7 +246,7 @@ def _is_found_here(snapshot: Snapshot, claim: views.DerivationView, progress: Pr
     body = body_of(found) if found is not None else None
     if not isinstance(body, DataDerivation):
         return False
-    return recomputed_root(snapshot, claim.contribution, progress) == body.map_root
+    return is_borne_out(snapshot, body, progress)
 
 
 def file_verdicts(core: NodeCore, progress: Progress = no_progress) -> int:

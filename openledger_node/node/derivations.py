@@ -4,12 +4,15 @@
 account, which counts at once. `data derive` looks again later, when this home holds more, and for
 anybody's contribution: for another account's the claim counts when that one accepts it or the
 witnesses uphold it. Of what is held only final contributions of earlier epochs can be sources.
+
+A claim is what is found among the contributions that it names and no others: then whoever holds
+these, the copy, and what the copier has registered before, finds the same map.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +42,8 @@ from openledger_node.node.results import Derived, DerivedFrom, Recorded
 from openledger_node.store.snapshot import Snapshot
 
 SALT_BYTES: Final = 32
+MAX_LOOKS: Final = 8
+"""How often a claim is looked at again among fewer contributions, until it names them all."""
 PART_TOKENS: Final = 2**20
 """Tokens of a contribution that are compared at a time: they take up to 200 MB."""
 
@@ -74,14 +79,19 @@ class Work:
 
 
 def find_derived(
-    snapshot: Snapshot, work: Work, progress: Progress = no_progress
+    snapshot: Snapshot,
+    work: Work,
+    progress: Progress = no_progress,
+    among: Container[bytes] | None = None,
 ) -> tuple[MapEntry, ...]:
-    """The map of a contribution over all texts held here.
+    """The map of a contribution over all texts held here, or over those of others `among` some.
 
     Documents derive one by one, so a large contribution is looked at in parts. Texts of its own
     account only take anchors away: they are read only when there are any.
     """
     others, own = _earlier(snapshot, work)
+    if among is not None:
+        others = [view for view in others if view.contribution_id in among]
     if not others:
         return ()
     both = sorted([*others, *own], key=lambda view: (view.epoch, view.serial))
@@ -195,6 +205,8 @@ def data_derive(
         named = find_id(snapshot, text, "data.contribute")
         work = _work(snapshot, named)
         entries = find_derived(snapshot, work, progress)
+        if work.owner != core.account_id:
+            entries = _claimable(snapshot, work, entries, progress)
         known = _known(core, snapshot, named, entries) if entries else None
         sources = derived_from(snapshot, tuple(tokens_by_source(entries).items()), work.tokens)
     own = work.owner == core.account_id
@@ -212,19 +224,31 @@ def data_derive(
     )
 
 
-def recomputed_root(
-    snapshot: Snapshot, contribution_id: bytes, progress: Progress = no_progress
-) -> bytes | None:
-    """The root of the map that is found over the texts held here.
+def _claimable(
+    snapshot: Snapshot, work: Work, entries: tuple[MapEntry, ...], progress: Progress
+) -> tuple[MapEntry, ...]:
+    """A map that is found again among the contributions that it names."""
+    for _ in range(MAX_LOOKS):
+        before, entries = entries, find_derived(snapshot, work, progress, tokens_by_source(entries))
+        if entries == before:
+            break
+    return entries
 
-    None when nothing is found, or when the contribution's own text is not held.
+
+def is_borne_out(
+    snapshot: Snapshot, claim: DataDerivation, progress: Progress = no_progress
+) -> bool:
+    """Whether this home finds a claimed map among the contributions that it names.
+
+    False as well when the text of the contribution is not held here.
     """
     try:
-        work = _work(snapshot, contribution_id)
+        work = _work(snapshot, claim.contribution)
     except Refused:
-        return None
-    entries = find_derived(snapshot, work, progress)
-    return map_root(contribution_id, entries) if entries else None
+        return False
+    entries = find_derived(snapshot, work, progress, {named for named, _ in claim.sources})
+    found = tuple(tokens_by_source(entries).items())
+    return found == claim.sources and map_root(claim.contribution, entries) == claim.map_root
 
 
 def _work(snapshot: Snapshot, contribution_id: bytes) -> Work:

@@ -17,9 +17,8 @@ from openledger_node.attribution.weights import Weights, weigh
 from openledger_node.credit import views
 from openledger_node.ledger.errors import Refused, StoreDamaged, UsageError
 from openledger_node.ledger.kinds import DataDerivation
-from openledger_node.node import auditing, uses
+from openledger_node.node import auditing, derivations, uses
 from openledger_node.node.derivation_maps import MapsInForce
-from openledger_node.node.derivations import recomputed_root
 from openledger_node.node.uses import AttributedOutput
 from tests.kit.homes import CREDIT, HARBOUR, WITNESS, Coop, Ready, ready, words
 
@@ -474,22 +473,19 @@ def test_explain_counts_spans_as_prove_does_and_lists_what_stood_in_prompts(
 @pytest.fixture
 def copied(slow: Ready) -> tuple[Ready, str]:
     """bert has registered a copy of alice's text, and declares nothing."""
-    copy = slow.coop.add_text("bert", "copy", words("own", 60) + " " + HARBOUR)
-    (event,) = slow.coop["bert"].log(kind="data.derivation").events
-    assert event.status == "pending"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(derivations, "derived_in", lambda *given: ((), ()))
+        copy = slow.coop.add_text("bert", "copy", words("own", 60) + " " + HARBOUR)
+    assert not slow.coop["bert"].log(kind="data.derivation").events
     return slow, copy
 
 
 def claimed(coop: Coop, contribution: str, home: str = "alice") -> str:
     """A claim by another account than the contributor, final."""
-    with coop[home].core.store.read() as snapshot:
-        root = recomputed_root(snapshot, bytes.fromhex(contribution))
-    assert root is not None
-    done = coop[home].core.append_one(
-        "data.derivation", DataDerivation(bytes.fromhex(contribution), root, ())
-    )
+    done = coop[home].data_derive(contribution)
+    assert done.derivation_id is not None
     coop.settle()
-    return done.event_id
+    return done.derivation_id
 
 
 def derivation_status(coop: Coop, derivation: str) -> str:

@@ -10,12 +10,13 @@ import pytest
 
 from openledger_node.attribution.derivation_map import map_root
 from openledger_node.attribution.leaves import cut_document
+from openledger_node.credit import views
 from openledger_node.ledger.errors import Refused
-from openledger_node.ledger.kinds import AuditVerdict
+from openledger_node.ledger.kinds import AuditVerdict, DataDerivation
 from openledger_node.ledger.payload import PayloadDocument, decode_payload
 from openledger_node.node import derivations
 from openledger_node.node.core import no_progress
-from openledger_node.node.derivation_maps import maps_in_force
+from openledger_node.node.derivation_maps import derivations_of, maps_in_force
 from tests.kit.homes import CREDIT, WITNESS, Coop, words
 
 pytestmark = pytest.mark.rule("R3", "T11")
@@ -400,3 +401,60 @@ def test_a_map_that_is_erased_after_a_use_is_followed_no_more(stage: Stage) -> N
     assert event.payload_commit is not None
     maker.core.store.erase_payload(bytes.fromhex(event.payload_commit))
     assert maker.use(model, output).ppm == {copy: 1_000_000}
+
+
+# What a claim stands on.
+
+
+def test_a_claim_stands_whatever_else_a_witness_holds(tmp_path: Path) -> None:
+    with Coop(tmp_path) as coop:
+        coop.join("eve", "ann", "ben")
+        half = " ".join(noisy(TEXT).split()[:500])
+        coop.add_text("eve", "eve", half, share=[coop.ids[WITNESS]])
+        coop.settle()
+        coop.add_text("ann", "ann", TEXT, share=[coop.ids[WITNESS]])
+        coop.settle()
+        copy = coop.add_text("ben", "copy", noisy(TEXT))
+        coop.settle()
+        with coop["eve"].core.store.read() as held, coop["ann"].core.store.read() as own:
+            commits = [
+                bytes.fromhex(event.payload_commit or "")
+                for home in ("eve", "ann")
+                for event in coop[home].log(coop.ids[home], kind="data.contribute").events
+            ]
+            texts = [held.payload(commits[0]), own.payload(commits[1])]
+        for commit, data in zip(commits, texts, strict=True):
+            assert data is not None
+            coop[WITNESS].core.store.put_payload(commit, data)
+        claim = coop["ann"].data_derive(copy)
+        assert claim.derivation_id is not None
+        coop.settle()
+        with coop[WITNESS].core.store.read() as snapshot:
+            view = views.derivation(snapshot.state, bytes.fromhex(claim.derivation_id))
+            assert view is not None
+            ((_, body),) = derivations_of(snapshot, view.contribution)
+            assert derivations.is_borne_out(snapshot, body)
+            more = DataDerivation(
+                body.contribution, body.map_root, ((body.sources[0][0], body.sources[0][1] + 1),)
+            )
+            assert not derivations.is_borne_out(snapshot, more)
+        with coop["eve"].core.store.read() as snapshot:
+            assert not derivations.is_borne_out(snapshot, body)
+        everything = coop[WITNESS].data_derive(copy, dry_run=True)
+        assert len(everything.sources) == 2
+
+
+def test_a_claim_of_a_copy_of_a_copy_names_the_first_and_stands_on_it_alone(stage: Stage) -> None:
+    coop = stage.coop
+    stage.copy()
+    coop.settle()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(derivations, "derived_in", lambda *given: ((), ()))
+        again = coop.add_text("maker", "again", noisy(noisy(TEXT), 33))
+    coop.settle()
+    claim = coop["ann"].data_derive(again)
+    assert [source.contribution_id for source in claim.sources] == [stage.original]
+    coop.settle()
+    with coop["ben"].core.store.read() as snapshot:
+        ((_, body),) = derivations_of(snapshot, bytes.fromhex(again))
+        assert derivations.is_borne_out(snapshot, body)
