@@ -3,8 +3,9 @@
 A contribution's documents are served by its share policy as the *final* state has it, and not
 before its epoch is final: nobody can register a copy first. A derivation's map, which holds no
 text, is served to everybody once it is final. A receipt's evidence and outputs are served to its
-payer and to the seats; a payer looks for those of its receipts while they are held, a seat for
-those that are challenged. What an event of another account names is never served for it
+payer and to the seats, of the evidence its own branches to whoever contributed or created what they
+are about; a payer looks for those of its receipts while they are held, a seat for those that are
+challenged. What an event of another account names is never served for it
 (claims.py). The wish list follows the same rules from the other side.
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from openledger_node.attribution.evidence import decode_evidence, without_branches
 from openledger_node.credit import views
 from openledger_node.credit.view_types import ContributionView
 from openledger_node.ledger.errors import BadInput, StoreDamaged
@@ -23,7 +25,7 @@ from openledger_node.node.audit_scopes import branches_erased
 from openledger_node.node.claims import own_payload
 from openledger_node.node.core import NodeCore
 from openledger_node.node.erasing import commits_of
-from openledger_node.node.reading import body_of, find_event, well_formed
+from openledger_node.node.reading import Located, body_of, find_event, well_formed
 from openledger_node.node.replication.payloads import Sought
 from openledger_node.store.snapshot import LogInfo, Snapshot
 
@@ -60,15 +62,41 @@ def payload_for(
 ) -> bytes | None:
     """The payload of an event, when the peer may have it and it is held here whole."""
     known = account if is_enrolled(snapshot, account, device) else STRANGER
-    if not _may_be_served(snapshot, known, event_id):
-        return None
     found = find_event(snapshot, event_id)
     if found is None or commit not in commits_of(found):
         return None
     try:
-        return own_payload(snapshot, found.log.genesis.account_id, commit)
+        if _may_be_served(snapshot, known, event_id):
+            return own_payload(snapshot, found.log.genesis.account_id, commit)
+        return _own_branches(snapshot, known, found, commit)
     except StoreDamaged:
         return None  # `oln check` names the damage; another peer can supply it
+
+
+def _own_branches(
+    snapshot: Snapshot, account: bytes, found: Located, commit: bytes
+) -> bytes | None:
+    """The evidence of a final receipt with the branches of an account's own work alone (P6)."""
+    state = snapshot.state
+    if commit != found.event.payload_commit or views.receipt(state, found.event_id) is None:
+        return None
+    data = own_payload(snapshot, found.log.genesis.account_id, commit)
+    try:
+        named = [b.contribution_id for b in decode_evidence(data)] if data is not None else []
+    except BadInput:
+        return None
+    others = [key for key in named if not _is_work_of(views.contribution(state, key), account)]
+    if data is None or len(others) == len(named):
+        return None
+    return without_branches(data, others) or data
+
+
+def _is_work_of(contribution: ContributionView | None, account: bytes) -> bool:
+    if contribution is None:
+        return False
+    return account == contribution.account or any(
+        creator == account for creator, _ in contribution.creators
+    )
 
 
 def _may_be_served(snapshot: Snapshot, account: bytes, event_id: bytes) -> bool:

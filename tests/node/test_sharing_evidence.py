@@ -8,7 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from openledger_node.attribution.evidence import erased_branches, without_branches
+from openledger_node.attribution.evidence import (
+    decode_evidence,
+    erased_branches,
+    without_branches,
+)
 from openledger_node.credit import views
 from openledger_node.ledger.payload import decode_payload, payload_commitment
 from openledger_node.node.erasing import keep_payload
@@ -70,18 +74,55 @@ def held(coop: Coop, home: str, commit: bytes) -> bool:
 
 
 def test_the_payer_and_the_seats_are_served_and_nobody_else(slow: Ready, used: str) -> None:
+    slow.coop.join("eve")
+    slow.coop.settle()
+    whole = {"coop", "maker", "user"}
     for commit in commits(slow.coop, used):
-        answers = {name: given(slow.coop, name, used, commit) is not None for name in slow.coop}
-        assert answers == {"coop": True, "alice": False, "bert": False, "maker": True, "user": True}
+        with slow.coop["maker"].core.store.read() as snapshot:
+            data = snapshot.payload(commit)
+        answers = {name: given(slow.coop, name, used, commit) for name in slow.coop}
+        assert {name for name, answer in answers.items() if answer == data} == whole
+        assert answers["eve"] is None
         with slow.coop["maker"].core.store.read() as snapshot:
             ids = bytes.fromhex(used), commit
             assert payload_for(snapshot, STRANGER, slow.coop["user"].core.device, *ids) is None
+
+
+@pytest.mark.rule("P6", "T7")
+def test_contributors_are_served_the_branches_of_their_own_work(slow: Ready, used: str) -> None:
+    evidence, outputs = commits(slow.coop, used)
+    for name, own in (("alice", slow.harbour), ("bert", slow.bakers)):
+        data = given(slow.coop, name, used, evidence)
+        assert data is not None
+        (branch,) = decode_evidence(data)
+        assert branch.contribution_id.hex() == own
+        assert (erased_branches(data), payload_commitment(data)) == (1, evidence)
+        assert given(slow.coop, name, used, outputs) is None
+
+
+@pytest.mark.rule("P6", "T7")
+def test_named_creators_are_served_the_branch_too(slow: Ready) -> None:
+    coop = slow.coop
+    shares = [(coop.ids["alice"], 1), (coop.ids["bert"], 1)]
+    text = coop.add_text("alice", "duet", words("duet", 60), creators=shares)
+    coop.settle()
+    model = coop["maker"].model_register("duet", trained_on=[(text, 1)]).model_id
+    coop.settle()
+    receipt = coop["maker"].use(model, words("duet", 20).encode()).receipt_id
+    coop.settle()
+    evidence, _ = commits(coop, receipt)
+    for name in ("alice", "bert"):
+        data = given(coop, name, receipt, evidence)
+        assert data is not None
+        assert erased_branches(data) == 0
+    assert given(coop, "user", receipt, evidence) is None
 
 
 def test_nothing_is_served_before_the_receipt_is_final(slow: Ready) -> None:
     receipt = slow.use(OUTPUT, CREDIT).receipt_id
     for commit in commits(slow.coop, receipt):
         assert given(slow.coop, "user", receipt, commit) is None
+        assert given(slow.coop, "alice", receipt, commit) is None
 
 
 def test_a_commitment_that_the_receipt_does_not_carry_is_not_served_for_it(
