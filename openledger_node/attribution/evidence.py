@@ -8,7 +8,8 @@
   branch is the canonical array `[contribution id, [span proof, ...], [passage, ...]]`, cut at 4,096
   bytes. A branch can so be served, proved and erased alone.
 - T12 A passage `[output, document, first, end]` says that tokens [first, end) of that document
-  stood in the prompt of that output. Passages of one branch ascend and do not overlap.
+  stood in the prompt of that output. Passages of one branch ascend and do not overlap; those of
+  one evidence have 134,217,728 tokens together at most, which whoever audits it has to read.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from openledger_node.ledger.payload import (
 
 MAX_SPANS: Final = MAX_OUTPUT_TOKENS
 MAX_PASSAGES: Final = 100_000
+MAX_PASSAGE_TOKENS: Final = 2**27
+"""Of all prompts of a receipt: 10,000 of 13,000 tokens each; an audit reads them in a minute."""
 
 Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Token = Annotated[int, Meta(ge=0, le=2**30)]
@@ -116,8 +119,10 @@ def encode_evidence(
 ) -> bytes:
     """The evidence payload of a receipt of this account (T7).
 
-    `salts` has a fresh salt of 32 bytes for each contribution id.
+    `salts` has a fresh salt of 32 bytes for each contribution id. BadInput when the passages break
+    a rule.
     """
+    check_passages(branches)
     documents = [
         PayloadDocument(salts[branch.contribution_id], cut_binary(encode(branch)), 0)
         for branch in sorted(branches, key=lambda branch: branch.contribution_id)
@@ -138,8 +143,7 @@ def decode_evidence(data: bytes) -> tuple[Branch, ...]:
     ids = [branch.contribution_id for branch in branches]
     if sorted(set(ids)) != ids:
         raise BadInput("the branches of the evidence are not in the order of distinct ids")
-    for branch in branches:
-        check_passages(branch.passages)
+    check_passages(branches)
     return branches
 
 
@@ -163,8 +167,23 @@ def without_branches(data: bytes, gone: Container[bytes]) -> bytes | None:
     return erase_documents(payload, chosen) if chosen else None
 
 
-def check_passages(passages: Sequence[Passage]) -> None:
-    """BadInput unless the passages of a branch ascend, have tokens and do not overlap (T12)."""
+def check_passages(branches: Sequence[Branch]) -> None:
+    """BadInput unless the passages of each branch ascend, have tokens and do not overlap, and all
+    of them are few enough to be read again (T12).
+    """
+    total = 0
+    for branch in branches:
+        total += sum(passage.end - passage.first for passage in branch.passages)
+        _check_order(branch.passages)
+    if total > MAX_PASSAGE_TOKENS:
+        raise BadInput(
+            f"{total:,} tokens stood in the prompts of one receipt; at most "
+            f"{MAX_PASSAGE_TOKENS:,} are allowed",
+            hint="record fewer uses at a time, or name shorter passages",
+        )
+
+
+def _check_order(passages: Sequence[Passage]) -> None:
     for passage in passages:
         if passage.first >= passage.end:
             raise BadInput("a passage of the evidence has no tokens")

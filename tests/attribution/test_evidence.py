@@ -212,7 +212,7 @@ def with_passages(*passages: tuple[int, int, int, int]) -> bytes:
 
 @pytest.mark.rule("T12")
 def test_a_branch_lists_what_stood_in_the_prompts() -> None:
-    listed = ((0, 0, 5, 9), (0, 0, 9, 12), (0, 2, 0, 1), (1, 0, 0, 2**30))
+    listed = ((0, 0, 5, 9), (0, 0, 9, 12), (0, 2, 0, 1), (1, 0, 0, 2**27 - 8))
     (branch,) = decode_evidence(with_passages(*listed))
     assert branch.spans == ()
     assert branch.passages == tuple(Passage(*item) for item in listed)
@@ -232,12 +232,24 @@ def test_a_branch_lists_what_stood_in_the_prompts() -> None:
         pytest.param([(1, 0, 0, 5), (0, 0, 0, 5)], id="descending outputs"),
         pytest.param([(10_000, 0, 0, 5)], id="an output too many"),
         pytest.param([(0, 0, 0, 2**30 + 1)], id="an end past the largest document"),
+        pytest.param([(0, 0, 0, 2**27), (1, 0, 0, 1)], id="more tokens than an audit reads"),
         pytest.param([(0, 0, n, n + 1) for n in range(MAX_PASSAGES + 1)], id="too many"),
     ],
 )
 def test_passages_that_break_a_rule_are_bad_input(listed: list[tuple[int, int, int, int]]) -> None:
     with pytest.raises(BadInput):
         decode_evidence(with_passages(*listed))
+
+
+@pytest.mark.rule("T12")
+def test_evidence_of_longer_prompts_than_an_audit_reads_is_not_written() -> None:
+    half = Branch(contribution_id(1), (), (Passage(0, 0, 0, 2**26),))
+    other = Branch(contribution_id(2), (), (Passage(0, 0, 0, 2**26),))
+    more = Branch(contribution_id(3), (), (Passage(0, 0, 0, 1),))
+    salts = {contribution_id(n): bytes(32) for n in (1, 2, 3)}
+    assert decode_evidence(encode_evidence(PROVIDER, [half, other], salts)) == (half, other)
+    with pytest.raises(BadInput, match="134,217,729 tokens"):
+        encode_evidence(PROVIDER, [half, other, more], salts)
 
 
 @pytest.mark.rule("T6")
