@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from openledger_node.attribution.audit import Known, Member
 from openledger_node.attribution.evidence import Branch
-from openledger_node.attribution.reference import Attribution, attribute
+from openledger_node.attribution.reference import Attribution
 from openledger_node.attribution.scope import Scope, ScopeDocument, make_scope
 from openledger_node.attribution.together import attribute_together
 from openledger_node.credit import views
@@ -195,10 +195,7 @@ class PastScope:
     def attribute(self, outputs: Sequence[Sequence[bytes]], separator: bytes) -> list[Attribution]:
         """What each output draws on. BadInput when a passage lies outside its contribution."""
         if self._listed is not None:
-            return [
-                self._of_passages(self._listed.get(number, ()), tokens)
-                for number, tokens in enumerate(outputs)
-            ]
+            return self._of_passages(self._listed, outputs, separator)
         if self._whole_scope is None:
             sources = [
                 document
@@ -209,7 +206,26 @@ class PastScope:
             self._whole_scope = make_scope([*sources, *self._commons])
         return attribute_together(outputs, self._whole_scope, separator)
 
-    def _of_passages(self, asked: Sequence[Retrieved], tokens: Sequence[bytes]) -> Attribution:
+    def _of_passages(
+        self,
+        listed: dict[int, list[Retrieved]],
+        outputs: Sequence[Sequence[bytes]],
+        separator: bytes,
+    ) -> list[Attribution]:
+        """Each output over its own passages; those that have the same go together."""
+        alike: dict[tuple[Retrieved, ...], list[int]] = {}
+        for number in range(len(outputs)):
+            alike.setdefault(tuple(sorted(listed.get(number, ()))), []).append(number)
+        found: dict[int, Attribution] = {}
+        for asked, numbers in alike.items():
+            scope, placed = self._prompt(asked)
+            together = attribute_together([outputs[n] for n in numbers], scope, separator)
+            for number, each in zip(numbers, together, strict=True):
+                found[number] = in_documents(each, placed)
+        return [found[number] for number in range(len(outputs))]
+
+    def _prompt(self, asked: Sequence[Retrieved]) -> tuple[Scope, list[Placed]]:
+        """The scope of a prompt, its n-th source being the n-th passage."""
         sources: list[ScopeDocument] = []
         placed: list[Placed] = []
         members = self._members
@@ -224,7 +240,7 @@ class PastScope:
                 raise BadInput(error.message) from None
             placed += found
             sources += passage_sources(found, held, members[contribution_id].order)
-        return in_documents(attribute(tokens, make_scope([*sources, *self._commons])), placed)
+        return make_scope([*sources, *self._commons]), placed
 
 
 def _whole(

@@ -425,6 +425,23 @@ def test_a_receipt_of_a_batch_is_computed_over_all_its_outputs(
     assert (done.filed, done.outputs) == (False, 3)
 
 
+@pytest.mark.rule("T12")
+def test_each_output_of_a_receipt_is_computed_over_its_own_prompt(slow: Ready) -> None:
+    one, two = words("harbour", 20, 40), words("baker", 20, 9)
+    slow.use_batch(
+        [
+            {"output": f"{one} {two}", "retrieved": [f"{slow.harbour}:0:30-50", slow.bakers]},
+            {"output": one, "retrieved": [slow.bakers]},
+            {"output": two, "retrieved": [slow.bakers]},
+            {"output": f"{two} {one}", "retrieved": [slow.bakers, f"{slow.harbour}:0:30-50"]},
+        ]
+    )
+    (event,) = slow.coop["maker"].log(kind="use.receipt").events
+    slow.coop.settle()
+    done = slow.coop["maker"].challenge(event.event_id)
+    assert (done.faults, done.outputs) == ((), 4)
+
+
 @pytest.mark.rule("J2")
 def test_a_seat_whose_own_store_is_damaged_does_not_vote(
     slow: Ready, monkeypatch: pytest.MonkeyPatch
