@@ -353,7 +353,7 @@ class Home(Answering, Peering, Registering, Seating):
     # Proofs, files, care.
 
     def prove(self, id: str, file: Path, **options: Any) -> r.Proved:
-        """Options: epoch (of a credit row), span (of a receipt, from 0)."""
+        """Options: epoch (of credits), span (of a receipt), entry (of a derivation); from 0."""
         from openledger_node.exchange import proofs
 
         return proofs.prove(self.core, id, file, **options)

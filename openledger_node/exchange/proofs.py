@@ -8,6 +8,7 @@
 - `credit`: `[row proof, states]`: the row stands in the statement whose root q witnesses signed.
 - `fork`: the evidence of L6.
 - `span`: that a stretch of an output stands in a contribution (span_proofs.py).
+- `derivation`: whose tokens of a contribution are, by an entry of a map (derivation_proofs.py).
 
 Nothing in a file is believed: every part goes through the constructor that verifies it.
 `verify_file` names the ledger, and refuses another than the one it is given.
@@ -74,7 +75,7 @@ MAX_PATH: Final = 64
 Path_ = Annotated[tuple[Id, ...], Meta(max_length=MAX_PATH)]
 
 
-What = Literal["event", "credit", "fork", "span"]
+What = Literal["event", "credit", "fork", "span", "derivation"]
 
 
 class _Part(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -126,13 +127,23 @@ _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
 
 
 def prove(
-    core: NodeCore, text: str, file: Path, *, epoch: int | None = None, span: int | None = None
+    core: NodeCore,
+    text: str,
+    file: Path,
+    *,
+    epoch: int | None = None,
+    span: int | None = None,
+    entry: int | None = None,
 ) -> Proved:
-    """Writes the proof of a credit row, an event, a span of a receipt, or a fork."""
+    """Writes the proof of a credit row, an event, a span of a receipt, an entry of a derivation's
+    map, or a fork.
+    """
     make_final(core)
     with core.store.read() as snapshot:
         if span is not None:
             what, parts = _span_of(core, snapshot, text, span)
+        elif entry is not None:
+            what, parts = _entry_of(core, snapshot, text, entry)
         else:
             what, parts = _parts_of(core, snapshot, text, epoch)
         data = encode(ProofFile(FORMAT, what, core.genesis, encode(parts)))
@@ -159,6 +170,13 @@ def _span_of(core: NodeCore, snapshot: Snapshot, text: str, span: int) -> tuple[
 
     receipt = must_find(snapshot, find_id(snapshot, text, "use.receipt"))
     return "span", span_parts(core, snapshot, receipt, span)
+
+
+def _entry_of(core: NodeCore, snapshot: Snapshot, text: str, entry: int) -> tuple[What, Any]:
+    from openledger_node.exchange.derivation_proofs import derivation_parts
+
+    derivation = must_find(snapshot, find_id(snapshot, text, "data.derivation"))
+    return "derivation", derivation_parts(core, snapshot, derivation, entry)
 
 
 def _signed(core: NodeCore, snapshot: Snapshot, epoch: int) -> SignedStatement:
@@ -306,6 +324,11 @@ def _checked(proof: ProofFile) -> dict[str, Any]:
 
         decoder = msgspec.msgpack.Decoder(SpanParts)
         return check_span(proof.genesis, decode_as(decoder, proof.parts, "the proof"))
+    if proof.what == "derivation":
+        from openledger_node.exchange.derivation_proofs import DerivationParts, check_derivation
+
+        entries = msgspec.msgpack.Decoder(DerivationParts)
+        return check_derivation(proof.genesis, decode_as(entries, proof.parts, "the proof"))
     parts = decode_as(_decoders[proof.what], proof.parts, "the proof")
     facts: dict[str, Any] = _CHECKS[proof.what](proof.genesis, parts)
     return facts

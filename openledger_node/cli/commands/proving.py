@@ -31,9 +31,17 @@ if TYPE_CHECKING:
     metavar="N",
     help="Of a receipt: its span N, as `explain` counts them from 0.",
 )
+@click.option(
+    "--entry",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Of a derivation: entry N of its map, from 0.",
+)
 @pass_app
-def prove(app: App, thing: str, out: Path, epoch: int | None, span: int | None) -> None:
-    """Write an offline proof of an account's credits, an event, a span or a fork.
+def prove(
+    app: App, thing: str, out: Path, epoch: int | None, span: int | None, entry: int | None
+) -> None:
+    """Write an offline proof of an account's credits, an event, a span, a derivation or a fork.
 
     \b
     Examples:
@@ -41,9 +49,10 @@ def prove(app: App, thing: str, out: Path, epoch: int | None, span: int | None) 
       oln prove ana -o ana-credit-3.proof --epoch 3
       oln prove 44dd55ee66ff -o receipt.proof
       oln prove 44dd55ee66ff --span 0 -o span.proof
+      oln prove 77aa88bb99cc --entry 0 -o derivation.proof
     """
     with app.home() as home:
-        result = home.prove(thing, out, epoch=epoch, span=span)
+        result = home.prove(thing, out, epoch=epoch, span=span, entry=entry)
     app.emit(result, _show_proved)
 
 
