@@ -117,7 +117,7 @@ def _gram_ids(output: _Joined, other: _Joined) -> tuple[Ints, Ints, Ints, Ints]:
     return out_starts, out_ids, starts[ids >= 0], ids[ids >= 0]
 
 
-def _runs_of(flags: Flags) -> list[tuple[int, int]]:
+def runs_of(flags: Flags) -> list[tuple[int, int]]:
     """[start, end) of the runs of True."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
     return [(int(start), int(end)) for start, end in zip(edges[::2], edges[1::2], strict=True)]
@@ -146,7 +146,7 @@ def _longest(output: _Joined, scope: _Joined) -> tuple[Ints, Ints]:
     matches = LongestMatches(symbols.tolist())
     begins = np.zeros(len(scope.numbers) + 1, np.bool_)
     begins[starts] = True
-    for start, end in reversed(_runs_of(begins)):
+    for start, end in reversed(runs_of(begins)):
         matches.read(scope.numbers[start : end + GRAM - 1].tolist(), start)
     lengths, positions = matches.longest()
     best[kept], place[kept] = lengths, positions
@@ -154,7 +154,7 @@ def _longest(output: _Joined, scope: _Joined) -> tuple[Ints, Ints]:
     return best, place
 
 
-def _assign(best: Ints, place: Ints, qualifies: Flags) -> list[tuple[int, int, int]]:
+def assign(best: Ints, place: Ints, qualifies: Flags) -> list[tuple[int, int, int]]:
     """R2's last step: [(start i, from token, to token)], each token with the least i over it."""
     candidates = np.flatnonzero(qualifies)
     order = np.lexsort((candidates, place[candidates], -best[candidates]))
@@ -181,7 +181,7 @@ def _assign(best: Ints, place: Ints, qualifies: Flags) -> list[tuple[int, int, i
     return sorted(pieces, key=lambda piece: piece[1])
 
 
-def _weights(tokens: Sequence[bytes]) -> Ints:
+def token_weights(tokens: Sequence[bytes]) -> Ints:
     """What each token weighs: tokens with a space between them are the same tokens again."""
     text = canonical_text(b" ".join(tokens))
     if text is None or len(text) != len(tokens):
@@ -196,17 +196,17 @@ def attribute(tokens: Sequence[bytes], scope: Scope) -> Attribution:
     known = _number(tokens)
     whole = _join([tokens], known)
     cut = _cut(whole, _join([item.tokens for item in scope.commons], known))
-    cuts = _runs_of(cut)
+    cuts = runs_of(cut)
     edges = [0, *(edge for piece in cuts for edge in piece), len(tokens)]
     output = _join([tokens[a:b] for a, b in pairwise(edges)], known)
     output.inside[cut] = False
     joined = _join([item.tokens for item in scope.sources], known)
     best, place = _longest(output, joined)
-    weights = np.concatenate(([0], np.cumsum(_weights(tokens))))
+    weights = np.concatenate(([0], np.cumsum(token_weights(tokens))))
     heavy = weights[np.arange(len(best)) + best] - weights[: len(best)] >= MIN_WEIGHT
     spans = []
     bounds = np.array(joined.bounds, np.int64)
-    for i, start, end in _assign(best, place, heavy & (best > 0)):
+    for i, start, end in assign(best, place, heavy & (best > 0)):
         position = int(place[i]) + start - i
         source = int(np.searchsorted(bounds, position, "right")) - 1
         item = scope.sources[source]
