@@ -122,3 +122,16 @@ def _comparable(
 def merged(previous: Mapping[bytes, Mark], changed: Iterable[Mark]) -> dict[bytes, Mark]:
     """The whole cut after a change."""
     return {**previous, **{mark.log_id: mark for mark in changed}}
+
+
+def makes_cut(previous: Mapping[bytes, Mark], delta: Sequence[Mark], cut_id: bytes) -> bool:
+    """Whether marks are a change of the previous cut, written the one way there is, to `cut_id`.
+
+    Each log once, ascending, and grown: the same cut id never stands for two lists of changes.
+    """
+    names = [mark.log_id for mark in delta]
+    if names != sorted(set(names)):
+        return False
+    if any(mark.log_id in previous and mark.size <= previous[mark.log_id].size for mark in delta):
+        return False
+    return cut_id_of(merged(previous, delta).values()) == cut_id

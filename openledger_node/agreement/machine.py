@@ -11,8 +11,11 @@ after a crash it goes on from the last one and never says two things.
 - A3 the leader proposes: on the newest notarised parent with SKIP certificates between, its
   frontiers and cut inherited; or on frontiers alone with SKIP certificates for all earlier views.
 - A4 notar, one a view, for a valid proposal whose cut this seat computed itself.
-- A5 final, on a NOTAR certificate, without an own skip of that view.  A6 skip, when the view's
-  timer expired, without an own final of that view.
+- A5 final, on a NOTAR certificate, which it carries, without an own skip of that view.  A6 skip,
+  when the view's timer expired, without an own final of that view.
+
+So every view ends for everybody by what honest seats say alone: either all of them said skip, or
+one said final and its event carries the NOTAR certificate.
 
 With n = 1 a good epoch is frontier, propose, notar, final, and after the fold, state.
 """
@@ -24,7 +27,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from openledger_node.agreement.certificates import Ballot, SeatSet, sign_vote, verify_certificate
-from openledger_node.agreement.cut import Histories, compute_cut, cut_id_of, merged
+from openledger_node.agreement.cut import Histories, compute_cut, cut_id_of, makes_cut, merged
+from openledger_node.agreement.evidence import evidence_of
 from openledger_node.agreement.rounds import Decided, Round
 from openledger_node.ledger.errors import VerificationFailed
 from openledger_node.ledger.heads import Mark, SignedHead
@@ -57,6 +61,8 @@ class Held:
     histories: Histories
     changed_heads: Callable[[], Sequence[SignedHead]]
     holds: Callable[[Mark], bool]
+    signed: Callable[[SignedHead], bool | None]
+    """Whether a head is its device's word; None while its log is not known here."""
     doubtful: frozenset[int] = frozenset()
     """Seats with a log that is known to be forked: a leader does without their frontiers."""
 
@@ -127,7 +133,8 @@ def _finalise(round_: Round, seat: Seat, view: int) -> Said | None:
     if ("skip", view, seat.index) in round_.cast:
         return None
     signature = sign_vote(seat.key, "final", round_.ledger_id, round_.epoch, view, named)
-    return Said("witness.final", WitnessFinal(round_.epoch, view, named, signature))
+    certificate = round_.certificate("notar", view, named) or ()
+    return Said("witness.final", WitnessFinal(round_.epoch, view, named, signature, certificate))
 
 
 def _propose(round_: Round, seat: Seat, held: Held, view: int, waited: bool) -> Said | None:
@@ -145,7 +152,9 @@ def _propose(round_: Round, seat: Seat, held: Held, view: int, waited: bool) -> 
             return None
         skips.append(SkipCertificate(at, certificate))
     if parent_id is not None and parent_view is not None:
-        parent = round_.proposals[parent_id][1]
+        parent = _whole(round_, held, parent_id)
+        if parent is None:
+            return None  # none of those who voted for it could be asked for it yet
         parent_certificate = round_.certificate("notar", parent_view, parent_id) or ()
         frontiers, delta, cut_id = parent.frontiers, parent.cut_delta, parent.cut_id
     else:
@@ -175,36 +184,61 @@ def _chosen_frontiers(round_: Round, held: Held) -> tuple[bytes, ...]:
     Others may not hold what a seat that forked its log showed here, and nobody what a frontier
     names that its seat alone has. The q honest seats' frontiers are free of both, in time.
     """
-    doubtful = held.doubtful | {seat for seat, kind, _ in round_.evidence if "frontier" in kind}
+    doubtful = held.doubtful | {found.seat for found in evidence_of(round_)}
     return tuple(
         sorted(
             event_id
             for seat, (event_id, body) in round_.frontiers.items()
-            if seat not in doubtful and all(held.holds(head.mark) for head in body.heads)
+            if seat not in doubtful and _counted(body.heads, held) is not None
         )
     )
+
+
+def _counted(heads: Sequence[SignedHead], held: Held) -> list[SignedHead] | None:
+    """The heads of a frontier that count: those that their devices signed.
+
+    None while one of them is of a log, or of a history, that is not held here: it cannot be judged.
+    """
+    counted = []
+    for head in heads:
+        signed = held.signed(head)
+        if signed is None or (signed and not held.holds(head.mark)):
+            return None
+        if signed:
+            counted.append(head)
+    return counted
+
+
+def _whole(round_: Round, held: Held, named: bytes) -> WitnessPropose | None:
+    """The variant of a proposal whose marks make the cut that its id binds."""
+    for body in round_.proposals.get(named, ()):
+        if makes_cut(held.previous, body.cut_delta, body.cut_id):
+            return body
+    return None
 
 
 def _newest_parent(round_: Round, view: int) -> tuple[int | None, bytes | None]:
     for at in range(view - 1, -1, -1):
         named = round_.notarised(at)
-        if named is not None and named in round_.proposals:
+        if named is not None and (named in round_.proposals or not _is_skipped(round_, at)):
             return at, named
     return None, None
 
 
+def _is_skipped(round_: Round, view: int) -> bool:
+    return round_.certificate("skip", view, None) is not None
+
+
 def own_cut(round_: Round, held: Held, frontiers: Sequence[bytes]) -> tuple[Mark, ...] | None:
-    """The cut that named frontiers make, or None when one of them is not known here."""
-    reports = round_.reports
-    if any(named not in reports for named in frontiers):
-        return None
-    return compute_cut(
-        held.previous,
-        held.previous_cut_id,
-        [reports[named][1].heads for named in frontiers],
-        held.closures,
-        held.histories,
-    )
+    """The cut that named frontiers make, or None while they or their data are not all held."""
+    counted = []
+    for named in frontiers:
+        report = round_.reports.get(named)
+        heads = None if report is None else _counted(report[1].heads, held)
+        if heads is None:
+            return None
+        counted.append(heads)
+    return compute_cut(held.previous, held.previous_cut_id, counted, held.closures, held.histories)
 
 
 def _notarise(round_: Round, seat: Seat, held: Held, view: int) -> Said | None:
@@ -214,8 +248,7 @@ def _notarise(round_: Round, seat: Seat, held: Held, view: int) -> Said | None:
     named = round_.proposed.get((leader, view))
     if named is None:
         return None
-    body = round_.proposals[named][1]
-    if proposal_fault(round_, held, body):
+    if all(proposal_fault(round_, held, body) for body in round_.proposals[named]):
         return None
     signature = sign_vote(seat.key, "notar", round_.ledger_id, round_.epoch, view, named)
     return Said("witness.notar", WitnessNotar(round_.epoch, view, named, signature))
@@ -242,12 +275,12 @@ def proposal_fault(round_: Round, held: Held, body: WitnessPropose) -> str:
             return "it names two frontiers of one seat"
         expected = own_cut(round_, held, body.frontiers)
         if expected is None:
-            return "it names a frontier that is not held"
+            return "it names a frontier that is not held, or whose data is not"
         if body.cut_delta != expected:
             return "its cut is not the one its frontiers make"
     if not all(held.holds(mark) for mark in body.cut_delta):
         return "the data that its marks name is not held"
-    if cut_id_of(merged(held.previous, body.cut_delta).values()) != body.cut_id:
+    if not makes_cut(held.previous, body.cut_delta, body.cut_id):
         return "its cut id is not its cut's"
     return ""
 
@@ -260,12 +293,8 @@ def _chain_fault(round_: Round, body: WitnessPropose) -> str:
             return "its parent is not of an earlier view"
         ballot = Ballot("notar", round_.ledger_id, round_.epoch, body.parent_view, body.parent_id)
         verify_certificate(ballot, body.parent_certificate, round_.seats)
-        parent = round_.proposals.get(body.parent_id)
-        if parent is None:
-            return "its parent is not held"
-        inherited = (parent[1].frontiers, parent[1].cut_delta, parent[1].cut_id)
-        if inherited != (body.frontiers, body.cut_delta, body.cut_id):
-            return "it changes what its parent proposed"
+        if not _inherits(round_, body):
+            return "it changes what its parent proposed, or that is not held"
         first = body.parent_view + 1
     elif (body.parent_view, body.parent_id, body.parent_certificate) != (None, None, ()):
         return "it names half a parent"
@@ -275,6 +304,30 @@ def _chain_fault(round_: Round, body: WitnessPropose) -> str:
         ballot = Ballot("skip", round_.ledger_id, round_.epoch, item.view, None)
         verify_certificate(ballot, item.certificate, round_.seats)
     return ""
+
+
+def _inherits(round_: Round, body: WitnessPropose) -> bool:
+    """Whether the parent proposed the same frontiers and cut, as its id says.
+
+    The id is enough: the parent itself may lie in a history that its leader showed to others.
+    """
+    assert body.parent_view is not None
+    of_parent = body.parent_view, body.frontiers, body.cut_id
+    known = round_.proposals.get(body.parent_id or b"")
+    if known:
+        return of_parent == (known[0].view, known[0].frontiers, known[0].cut_id)
+    return any(
+        body.parent_id
+        == proposal_id(
+            round_.ledger_id,
+            round_.epoch,
+            body.parent_view,
+            grandparent,
+            body.frontiers,
+            body.cut_id,
+        )
+        for grandparent in (None, *round_.proposals)
+    )
 
 
 def _skip(round_: Round, seat: Seat, view: int) -> Said | None:

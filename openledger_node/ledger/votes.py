@@ -71,10 +71,13 @@ class WitnessNotar(VoteBody, frozen=True):
 
 
 class WitnessFinal(VoteBody, frozen=True):
+    """A5: with the NOTAR certificate that it rests on, so that whoever reads it has it too."""
+
     epoch: EpochNumber
     view: View
     proposal_id: Id
     signature: Signature
+    certificate: Certificate
 
 
 class WitnessSkip(VoteBody, frozen=True):

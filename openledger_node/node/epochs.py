@@ -31,6 +31,7 @@ from openledger_node.node.witness_logs import (
     note_set,
     seat_set,
     seat_set_of,
+    unheld_marks,
     witness_events,
 )
 from openledger_node.store.lock import one_at_a_time
@@ -139,17 +140,21 @@ def catch_up(core: NodeCore, *, progress: Progress = no_progress) -> int:
 
 def _data_held(snapshot: Snapshot, decided: Decided) -> bool:
     histories = StoredHistories(snapshot)
-    return all(histories.holds(mark) for mark in decided.changed)
+    return all(histories.shows(mark) for mark in decided.changed)
 
 
 def missing_marks(core: NodeCore, snapshot: Snapshot) -> list[Mark]:
-    """Marks that the next decided cut names and that growing alone will not bring here.
+    """Marks that the next cut names, or may, and that growing alone will not bring here.
 
-    So it is where this home holds another branch of a forked log than the one that was decided.
+    So it is where this home holds another branch of a forked log than the one that was decided, or
+    than the one that a seat speaks of. Seats that have decided the next epoch already speak of the
+    one after it, and their frontiers then name the history in which its proposal lies.
     """
-    decided = load_round(core, snapshot, snapshot.last_epoch() + 1).decision(snapshot.cut_marks())
+    epoch = snapshot.last_epoch() + 1
+    round_ = load_round(core, snapshot, epoch)
+    decided = round_.decision(snapshot.cut_marks())
     if decided is None:
-        return []
+        return unheld_marks(snapshot, (round_, load_round(core, snapshot, epoch + 1)))
     histories = StoredHistories(snapshot)
     forked = {proof.head_a.log_id for proof in snapshot.forks()}
     missing = []
@@ -157,7 +162,7 @@ def missing_marks(core: NodeCore, snapshot: Snapshot) -> list[Mark]:
         log = snapshot.log(mark.log_id)
         held = log.head.size if log is not None and log.head is not None else 0
         elsewhere = mark.log_id in forked or held >= mark.size
-        if elsewhere and not histories.holds(mark):
+        if elsewhere and not histories.shows(mark):
             missing.append(mark)
     return missing
 

@@ -1,13 +1,15 @@
 """What a home knows of the witnesses' votes, read from the logs it holds.
 
-Votes count from any log of a seat's device. What a home holds of other logs decides which cuts it
-can compute and vote for (A4, A7); of a log with two histories the kept fork proof says how far they
-are one, which is the same on every node that has it.
+Votes count from any log of a seat's device, and from every history of it that is held. What a home
+holds of other logs decides which cuts it can compute and vote for (A4, A7): a mark is held when any
+history of its log that is held here has it. Marks that frontiers name and that growing alone will
+not bring are asked for (`unheld_marks`), so that in time all seats hold what the others speak of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -17,13 +19,18 @@ from openledger_node.agreement.machine import Held
 from openledger_node.agreement.rounds import Round, Witnessed
 from openledger_node.credit import views
 from openledger_node.ledger.encoding import encode
-from openledger_node.ledger.errors import BadInput
-from openledger_node.ledger.events import event_ids, parse_event
-from openledger_node.ledger.heads import Mark, SignedHead
+from openledger_node.ledger.errors import BadInput, VerificationFailed
+from openledger_node.ledger.events import LogGenesis, event_ids, parse_event
+from openledger_node.ledger.heads import Mark, SignedHead, verify_head
 from openledger_node.ledger.kinds import parse_body
-from openledger_node.ledger.votes import WitnessSet
+from openledger_node.ledger.votes import MAX_FRONTIER_HEADS, WitnessSet
 from openledger_node.node.core import NodeCore
 from openledger_node.store.snapshot import LogInfo, Snapshot
+
+MAX_UNHELD_MARKS: Final = 64
+"""Marks of other histories that are asked for at a time: a forked log has two, or few more."""
+CHECKED_HEADS: Final = 2**16
+"""Signatures of heads that are remembered as checked: an epoch's frontiers of 20 seats in full."""
 
 _WITNESS: Final = b"witness."
 _KIND_WINDOW_BYTES: Final = 32
@@ -72,26 +79,37 @@ def note_set(core: NodeCore) -> None:
 def witness_events(
     snapshot: Snapshot, seats: SeatSet, since: Mapping[bytes, int]
 ) -> Iterator[tuple[LogInfo, int, Witnessed]]:
-    """The witness events in the seats' logs from given sizes on; malformed ones are left out."""
-    for log in snapshot.logs():
-        seat = seats.index_of(log.genesis.account_id, log.genesis.device)
-        if seat is None or log.head is None:
+    """The witness events in the seats' logs from given sizes on; malformed ones are left out.
+
+    A leaf that two histories of a log share comes once.
+    """
+    for shown in snapshot.logs():
+        seat = seats.index_of(shown.genesis.account_id, shown.genesis.device)
+        if seat is None:
             continue
-        start = since.get(log.log_id, 0)
-        while start < log.head.size:
-            stop = min(log.head.size, start + 4096)
-            leaves = snapshot.leaves(log.log_id, start, stop)
-            for seq, leaf in enumerate(leaves, start):
-                if _WITNESS not in leaf[:_KIND_WINDOW_BYTES]:
+        seen: set[bytes] = set()
+        for log in snapshot.histories(shown.log_id):
+            for seq, leaf in _witness_leaves(snapshot, log, since.get(log.log_id, 0)):
+                event_id = event_ids(log.log_id, seq, [leaf])[0]
+                if event_id in seen:
                     continue
+                seen.add(event_id)
                 try:
                     event = parse_event(leaf)
                     body = parse_body(event)
                 except BadInput:
                     continue
-                event_id = event_ids(log.log_id, seq, [leaf])[0]
                 yield log, seq, Witnessed(seat, event_id, event.kind, body)
-            start = stop
+
+
+def _witness_leaves(snapshot: Snapshot, log: LogInfo, start: int) -> Iterator[tuple[int, bytes]]:
+    size = 0 if log.head is None else log.head.size
+    while start < size:
+        stop = min(size, start + 4096)
+        for seq, leaf in enumerate(snapshot.leaves_of(log.number, start, stop), start):
+            if _WITNESS in leaf[:_KIND_WINDOW_BYTES]:
+                yield seq, leaf
+        start = stop
 
 
 def load_round(core: NodeCore, snapshot: Snapshot, epoch: int) -> Round:
@@ -123,36 +141,92 @@ def closures(snapshot: Snapshot) -> dict[bytes, int]:
 
 
 class StoredHistories:
-    """Marks of logs held here. A mark is known when the log has that root at that size."""
+    """Marks of logs held here, on any of their histories."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self._forks = {proof.head_a.log_id: proof for proof in snapshot.forks()}
+        self._roots: dict[tuple[int, int], bytes] = {}
+        self._histories: dict[bytes, list[LogInfo]] = {}
 
     def common(self, log_id: bytes, a: tuple[int, bytes], b: tuple[int, bytes]) -> int:
-        """As far as this home can tell; of a forked log, what its kept proof says."""
-        shorter = min(a[0], b[0])
-        known = [self.holds(Mark(log_id, *mark)) for mark in (a, b)]
-        if all(known):
-            return shorter
-        proof = self._forks.get(log_id)
-        # Of two marks that this home cannot both reach, only what it holds can be common.
-        return min(shorter, proof.common) if proof is not None and any(known) else 0
+        """The longest common prefix, of marks that are held; 0 when one is not."""
+        first, second = self._with(Mark(log_id, *a)), self._with(Mark(log_id, *b))
+        if first is None or second is None:
+            return 0
+        return self._shared(first, second, min(a[0], b[0]))
 
     def root_at(self, log_id: bytes, size: int, under: tuple[int, bytes]) -> bytes:
-        proof = self._forks.get(log_id)
-        if proof is not None and proof.common == size:
-            return proof.common_root
-        return self._snapshot.root_at(log_id, size)
+        history = self._with(Mark(log_id, *under))
+        assert history is not None, "only marks that are held are asked about"
+        return self._root(history, size)
 
     def holds(self, mark: Mark) -> bool:
-        """Whether the history shown here has this mark."""
+        """Whether a history held here has this mark."""
+        return self._with(mark) is not None
+
+    def shows(self, mark: Mark) -> bool:
+        """Whether the history that readers and the fold see has this mark."""
         log = self._snapshot.log(mark.log_id)
-        if log is None or log.head is None or log.head.size < mark.size:
+        return log is not None and self._has(log, mark)
+
+    def _with(self, mark: Mark) -> LogInfo | None:
+        if mark.log_id not in self._histories:
+            self._histories[mark.log_id] = self._snapshot.histories(mark.log_id)
+        found = (log for log in self._histories[mark.log_id] if self._has(log, mark))
+        return next(found, None)
+
+    def _has(self, log: LogInfo, mark: Mark) -> bool:
+        if log.head is None or log.head.size < mark.size:
             return False
-        if log.head.size == mark.size:
-            return log.head.root == mark.root
-        return self._snapshot.root_at(mark.log_id, mark.size) == mark.root
+        return self._root(log, mark.size) == mark.root
+
+    def _root(self, log: LogInfo, size: int) -> bytes:
+        if log.head is not None and log.head.size == size:
+            return log.head.root
+        key = log.number, size
+        if key not in self._roots:
+            self._roots[key] = self._snapshot.root_of(log.number, size)
+        return self._roots[key]
+
+    def _shared(self, one: LogInfo, other: LogInfo, size: int) -> int:
+        """How many leaves, up to `size`, two histories share: a prefix, so halving finds it."""
+        if one.number == other.number:
+            return size
+        low, high = 0, size
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._root(one, middle) == self._root(other, middle):
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+
+@lru_cache(maxsize=CHECKED_HEADS)
+def _is_signed(head: SignedHead, genesis: LogGenesis) -> bool:
+    try:
+        verify_head(head, genesis)
+    except (BadInput, VerificationFailed):
+        return False
+    return True
+
+
+def unheld_marks(snapshot: Snapshot, rounds: Iterable[Round]) -> list[Mark]:
+    """Marks in frontiers that are of other histories than those held here (A4)."""
+    histories = StoredHistories(snapshot)
+    forked = {proof.head_a.log_id for proof in snapshot.forks()}
+    found: set[Mark] = set()
+    for round_ in rounds:
+        for _, body in round_.reports.values():
+            for head in body.heads:
+                log = snapshot.log(head.log_id)
+                if log is None or log.own or log.head is None:
+                    continue
+                if log.head.size < head.size and log.log_id not in forked:
+                    continue  # it comes by growing
+                if not histories.holds(head.mark) and _is_signed(head, log.genesis):
+                    found.add(head.mark)
+    return sorted(found)[:MAX_UNHELD_MARKS]
 
 
 def held_by(snapshot: Snapshot) -> Held:
@@ -163,12 +237,18 @@ def held_by(snapshot: Snapshot) -> Held:
     histories = StoredHistories(snapshot)
 
     def changed() -> list[SignedHead]:
-        heads = []
+        grown = []
         for log in snapshot.logs():
             mark = snapshot.cut_mark(log.log_id)
             if log.head is not None and log.head.size > (mark.size if mark else 0):
-                heads.append(log.head)
-        return heads
+                grown.append(log.head)
+        if len(grown) > MAX_FRONTIER_HEADS:  # those first that no cut took in for longest (A1)
+            grown.sort(key=lambda head: snapshot.last_change(head.log_id))
+        return grown
+
+    def signed(head: SignedHead) -> bool | None:
+        log = snapshot.log(head.log_id)
+        return None if log is None else log.head == head or _is_signed(head, log.genesis)
 
     return Held(
         previous=snapshot.cut_marks(),
@@ -177,6 +257,7 @@ def held_by(snapshot: Snapshot) -> Held:
         histories=histories,
         changed_heads=changed,
         holds=histories.holds,
+        signed=signed,
         doubtful=_forked_seats(snapshot),
     )
 

@@ -202,6 +202,15 @@ class Snapshot:
         """Leaves [start, stop), their seals checked."""
         return logs.read_leaves(self._txn, self._number(log_id), start, stop)
 
+    def leaves_of(self, number: int, start: int, stop: int) -> list[bytes]:
+        """Leaves [start, stop) of the history with this number."""
+        return logs.read_leaves(self._txn, number, start, stop)
+
+    def last_change(self, log_id: bytes) -> int:
+        """The last epoch whose cut a log grew in; 0 when it is in none."""
+        keys = [key for key, _ in self._txn.scan("cutsizes", log_id)]
+        return int.from_bytes(keys[-1][len(log_id) :], "big") if keys else 0
+
     def iter_leaves(self, log_id: bytes, start: int = 0) -> Iterator[list[bytes]]:
         """The leaves of a log from `start` on, a segment at a time."""
         number = self._number(log_id)

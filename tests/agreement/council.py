@@ -59,6 +59,7 @@ def held(
         OneHistory(roots),
         lambda: list(heads),
         lambda mark: mark.log_id not in absent,
+        lambda head: head.signature == bytes(64),
     )
 
 

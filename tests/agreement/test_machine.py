@@ -95,15 +95,11 @@ def test_four_seats_decide_the_same_with_4n_plus_1_events(seed: int) -> None:
     decisions = {member.decision() for member in members}
     assert len({(d.cut_id, d.proposal_id, d.changed) for d in decisions if d}) == 1
     assert None not in decisions
-    said = [event.kind for member in members for event in member.said]
-    assert Counter(said) == {
-        "witness.frontier": 4,
-        "witness.propose": 1,
-        "witness.notar": 4,
-        "witness.final": 4,
-    }
-    # With the four states after the fold: 4n + 1 events in the good case.
-    assert len(said) + 4 == 4 * 4 + 1
+    said = Counter(event.kind for member in members for event in member.said)
+    # A seat that learns of the certificate before it voted has no need to vote for it any more.
+    assert said.pop("witness.notar") in (3, 4)
+    assert said == {"witness.frontier": 4, "witness.propose": 1, "witness.final": 4}
+    # With the four states after the fold: 4n + 1 events in the good case, or fewer.
 
 
 @pytest.mark.rule("A2", "A5")
@@ -186,7 +182,7 @@ def test_an_equivocating_seat_is_in_evidence_and_its_votes_still_count() -> None
     for named in (bytes(32), bytes([1]) * 32):
         signature = sign_vote(keys[2], "notar", LEDGER, 1, 0, named)
         round_.add(Witnessed(2, named, "witness.notar", WitnessNotar(1, 0, named, signature)))
-    assert [seat for seat, _, _ in round_.evidence] == [2]
+    assert [found.seat for found in round_.evidence] == [2]
     assert round_.votes["notar", 0, bytes(32)].keys() == {2}
     assert round_.votes["notar", 0, bytes([1]) * 32].keys() == {2}
 
@@ -195,7 +191,7 @@ def test_a_vote_with_a_wrong_signature_is_no_vote() -> None:
     seats, keys = seat_set(4)
     round_ = Round(LEDGER, 1, seats)
     stolen = sign_vote(keys[3], "final", LEDGER, 1, 0, bytes(32))
-    round_.add(Witnessed(2, b"e", "witness.final", WitnessFinal(1, 0, bytes(32), stolen)))
+    round_.add(Witnessed(2, b"e", "witness.final", WitnessFinal(1, 0, bytes(32), stolen, ())))
     other_epoch = sign_vote(keys[2], "skip", LEDGER, 2, 0, None)
     round_.add(Witnessed(2, b"f", "witness.skip", WitnessSkip(1, 0, None, other_epoch)))
     assert round_.votes == {}
@@ -211,7 +207,7 @@ def test_a_proposal_by_a_seat_that_does_not_lead_is_evidence_and_no_proposal() -
     fresh = Round(LEDGER, 1, leader.round.seats)
     fresh.add(Witnessed(2, proposal.event_id, proposal.kind, proposal.body))
     assert fresh.proposals == {}
-    assert [seat for seat, _, _ in fresh.evidence] == [2]
+    assert [found.seat for found in fresh.evidence] == [2]
 
 
 def proposal_of(member: Member) -> WitnessPropose:

@@ -124,10 +124,12 @@ class Watched:
         for body in self.both_values(view):
             self.utter("witness.propose", body)
             self.name(body)
-        for named, (_, body) in list(round_.proposals.items()):
-            for word, kind in (("notar", WitnessNotar), ("final", WitnessFinal)):
-                vote = sign_vote(seat.key, word, LEDGER, round_.epoch, body.view, named)  # type: ignore[arg-type]
-                self.utter(f"witness.{word}", kind(round_.epoch, body.view, named, vote))
+        for named, (body, *_) in list(round_.proposals.items()):
+            slot = round_.epoch, body.view, named
+            vote = sign_vote(seat.key, "notar", LEDGER, *slot)
+            self.utter("witness.notar", WitnessNotar(*slot, vote))
+            vote = sign_vote(seat.key, "final", LEDGER, *slot)
+            self.utter("witness.final", WitnessFinal(*slot, vote, ()))
         skip = sign_vote(seat.key, "skip", LEDGER, round_.epoch, view, None)
         self.utter("witness.skip", WitnessSkip(round_.epoch, view, None, skip))
 

@@ -26,7 +26,7 @@ BODIES: dict[str, list[Any]] = {
     "witness.frontier": [1, [HEAD]],
     "witness.propose": [1, 2, 1, ID, CERTIFICATE, [[0, CERTIFICATE]], [ID], [HEAD[:3]], ID],
     "witness.notar": [1, 0, ID, SIG],
-    "witness.final": [1, 0, ID, SIG],
+    "witness.final": [1, 0, ID, SIG, CERTIFICATE],
     "witness.skip": [1, 0, None, SIG],
     "witness.state": [1, ID, ID, ID, 1, ID, None, SIG, 0, ID, CERTIFICATE],
     "witness.set": [1, [[ID, ID]], 1, PARAMS, [[ID, 5]]],
