@@ -28,6 +28,8 @@ MAX_ADDRESS_CHARACTERS: Final = 384
 MAX_ZONE_CHARACTERS: Final = 15
 """An interface name in a link-local address (`fe80::1%eth0`)."""
 
+_NUMBER: Final = re.compile(r"0[xX][0-9A-Fa-f]*|[0-9]+")
+"""Where the last label is one, resolvers read the whole as an IPv4 address in old spellings."""
 _LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _ADDRESS_HINT: Final = (
     f"an address is id@host:port, for example {'ab' * 4}...@node.example.org:{DEFAULT_PORT}; "
@@ -70,7 +72,7 @@ def host_fault(host: str) -> str:
     if re.fullmatch(r"[0-9.]+", host):
         return "" if _is_ip(host) else "it is not an IPv4 address"
     labels = host.removesuffix(".").split(".")
-    if not all(_LABEL.fullmatch(label) for label in labels):
+    if not all(_LABEL.fullmatch(label) for label in labels) or _NUMBER.fullmatch(labels[-1]):
         return "it is neither a name nor an IP address"
     return ""
 
@@ -85,9 +87,21 @@ def spread_fault(host: str) -> str:
     if not _is_ip(host):
         return ""
     address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
     if address.is_unspecified or address.is_multicast or address.is_link_local:
         return "it is an unspecified, multicast or link-local address"
     return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine, wherever it is named."""
+    name = host.lower().removesuffix(".")
+    if not _is_ip(host):
+        return name == "localhost" or name.endswith(".localhost")
+    address = ipaddress.ip_address(host)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def _is_ip(host: str) -> bool:

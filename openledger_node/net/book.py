@@ -1,8 +1,9 @@
 """The peer book: who is known, whom to dial, who stays out.
 
 - N14 The book holds at most 4,096 nodes, of which people may name 256. Past that it forgets, of the
-  others, the one that was linked with or banned longest ago; a node that is only heard of takes
-  nobody else's place.
+  others, first those that this node never reached by dialling, the one that was linked with or
+  banned longest ago before the rest; a node that is only heard of takes nobody else's place. By
+  records, at most 16 nodes are known at one host.
 - N15 Whom to dial: nodes that people named come first, then others in an order that chance and
   score make; never one that is connected, banned, below the least score, or without an address. A
   relayed address counts for 7 days.
@@ -19,7 +20,8 @@ from typing import Final
 
 from openledger_node.ledger.errors import BadInput, UsageError
 from openledger_node.ledger.keys import KEY_BYTES
-from openledger_node.net.address import Endpoint, PeerAddress
+from openledger_node.net.address import Endpoint, PeerAddress, is_loopback
+from openledger_node.net.limits import address_key
 from openledger_node.net.peer import (
     BAN_MS,
     FAULT_POINTS,
@@ -35,6 +37,8 @@ MAX_PEERS: Final = 4096
 """About 400 bytes each: 1.6 MB when full."""
 MAX_KEPT: Final = 256
 """Nodes that people named; each is dialled for as long as the node runs."""
+MAX_NODES_A_HOST: Final = 16
+"""Known by records: so often this node dials a host for the sake of keys that anybody made."""
 _SCORE_STEP: Final = 25
 """Scores this close together are a matter of chance."""
 
@@ -106,20 +110,29 @@ class PeerBook:
         self._changed[node_id] = None
         return True
 
-    def heard(self, record: PeerRecord, now_ms: int) -> bool:
-        """Takes a verified record; says whether it is news. An older one changes nothing."""
+    def heard(self, record: PeerRecord, now_ms: int, *, is_local: bool = False) -> bool:
+        """Takes a verified record; says whether it is news. An older one changes nothing.
+
+        `is_local`: it came from this machine; otherwise addresses of this machine are left out.
+        """
         known = self._peers.get(record.node_id)
         if not record.is_fresh(now_ms) or (known and known.record_time_ms >= record.time_ms):
             return False
-        if not self._has_room_for_hearsay(record.node_id):
+        addresses = [
+            endpoint
+            for endpoint in record.addresses
+            if (is_local or not is_loopback(endpoint.host))
+            and self._nodes_at(endpoint.host, record.node_id) < MAX_NODES_A_HOST
+        ]
+        if not addresses or not self._has_room_for_hearsay(record.node_id):
             return False
         peer = self._entry(record.node_id)
         peer.record, peer.record_time_ms = record.encoded, record.time_ms
-        named = set(record.addresses)
+        named = set(addresses)
         for endpoint, place in list(peer.places.items()):
             if place.source is Source.RECORD and endpoint not in named:
                 del peer.places[endpoint]
-        for endpoint in record.addresses:
+        for endpoint in addresses:
             peer.add_place(endpoint, Source.RECORD, record.until_ms())
         return True
 
@@ -211,7 +224,19 @@ class PeerBook:
         """Whether a node that is only heard of takes nobody else's place."""
         if node_id in self._peers or len(self._peers) < MAX_PEERS:
             return True
-        return self._least().worth() == (False, 0)
+        return self._least().worth() == (False, False, 0)
+
+    def _nodes_at(self, host: str, besides: bytes) -> int:
+        """How many nodes but one are known at a host by records."""
+        key = address_key(host)
+        return sum(
+            any(
+                place.source is Source.RECORD and address_key(endpoint.host) == key
+                for endpoint, place in peer.places.items()
+            )
+            for peer in self._peers.values()
+            if peer.node_id != besides
+        )
 
     def _least(self) -> Peer:
         """The entry that a full book forgets first."""

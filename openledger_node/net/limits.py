@@ -1,7 +1,8 @@
 """How often an address may try, and how often it is written about.
 
 - N17 IPv6 addresses count by their first 64 bits, which is what one machine is given; IPv4
-  addresses count each, also where they are mapped into IPv6.
+  addresses count each, also where they are mapped into IPv6. Networks are what one customer is
+  given: the first 48 bits of IPv6, the first 24 of IPv4.
 
 Both tables below are bounded: whoever has more addresses than fit is limited by what all addresses
 share, the handshakes in flight.
@@ -16,6 +17,8 @@ from typing import Any, Final, Protocol
 MAX_TRACKED: Final = 4096
 """Addresses remembered by one table; the one heard of longest ago goes first."""
 IPV6_PREFIX_BITS: Final = 64
+IPV6_NETWORK_BITS: Final = 48
+IPV4_NETWORK_BITS: Final = 24
 
 
 class Log(Protocol):
@@ -27,16 +30,29 @@ class Log(Protocol):
 
 def address_key(host: str) -> str:
     """What limits count a remote host by (N17)."""
+    address = _ip_of(host)
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((address, IPV6_PREFIX_BITS), strict=False))
+    return str(address)
+
+
+def network_key(host: str) -> str:
+    """What limits count the network of a remote host by (N17)."""
+    address = _ip_of(host)
+    if isinstance(address, str):
+        return address
+    bits = IPV4_NETWORK_BITS if address.version == 4 else IPV6_NETWORK_BITS
+    return str(ipaddress.ip_network((address, bits), strict=False))
+
+
+def _ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | str:
+    """The address, as IPv4 where it is mapped into IPv6; a name in lower case."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    network = ipaddress.IPv6Network((address, IPV6_PREFIX_BITS), strict=False)
-    return str(network)
+        return host.lower().removesuffix(".")
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
 
 
 class Rates:

@@ -18,7 +18,7 @@ from typing import Final
 import trio
 
 from openledger_node.ledger.errors import NetworkError
-from openledger_node.net.address import PeerAddress
+from openledger_node.net.address import PeerAddress, is_loopback
 from openledger_node.net.tls import HandshakeFailed, TlsContext, explain_broken, secure
 
 CONNECT_TIMEOUT_S: Final = 10
@@ -54,6 +54,12 @@ class Link(trio.abc.Stream):
     def is_up(self) -> bool:
         """Whether the other side has sent an application byte (N8)."""
         return self._up.is_set()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the other end is on this machine."""
+        host = self.address.rpartition(":")[0].strip("[]") if self.is_outbound else self.address
+        return is_loopback(host)
 
     async def wait_up(self) -> None:
         """Until the link is up (N8); another task has to be receiving."""

@@ -1,8 +1,8 @@
 """Lets other nodes in, and keeps those who only cost something at bay.
 
-- N18 At most 64 handshakes are in flight, 8 links or handshakes of one address, and as many links
-  as the table holds; who comes on top is closed at once. One address may begin 32 handshakes in a
-  row, then 4 a second.
+- N18 At most 64 handshakes are in flight, 16 of one network, 8 links or handshakes of one address,
+  and as many links as the table lets in; who comes on top is closed at once. One address may begin
+  32 handshakes in a row, then 4 a second.
 - N19 A client that is refused, in whatever way, is written to the log once a minute for each
   address and reason, with the number that was left out.
 - N20 When the process or the system runs out of file descriptors or memory, the listener pauses for
@@ -23,7 +23,7 @@ import trio
 
 from openledger_node.ledger.errors import NetworkError
 from openledger_node.net.address import Endpoint
-from openledger_node.net.limits import Log, OncePer, Rates, address_key
+from openledger_node.net.limits import Log, OncePer, Rates, address_key, network_key
 from openledger_node.net.link import HANDSHAKE_TIMEOUT_S, Link, accept_link
 from openledger_node.net.table import Handler, LinkTable
 from openledger_node.net.tls import HandshakeFailed, TlsContext
@@ -42,6 +42,7 @@ class ListenLimits:
     """What strangers may use (N18, N6, N9)."""
 
     handshakes: int = 64
+    handshakes_per_network: int = 16
     links_per_address: int = 8
     handshake_burst: int = 32
     handshakes_per_second: float = 4
@@ -75,7 +76,7 @@ class Listener(Generic[S]):
         self._log = log
         self._limits = limits or ListenLimits()
         self._host_of = host_of
-        self._in_flight = 0
+        self._in_flight: Counter[str] = Counter()
         self._by_address: Counter[str] = Counter()
         self._rates = Rates(self._limits.handshake_burst, self._limits.handshakes_per_second)
         self._quiet = OncePer(LOG_INTERVAL_S)
@@ -116,14 +117,15 @@ class Listener(Generic[S]):
             await trio.aclose_forcefully(stream)
             return
         key = address_key(host)
-        refused = self._refusal(key)
+        network = network_key(host)
+        refused = self._refusal(key, network)
         if refused is not None:
             self._tell("client_refused", key, refused)
             await trio.aclose_forcefully(stream)
             return
         self._by_address[key] += 1
         try:
-            link = await self._handshake(stream, host, key)
+            link = await self._handshake(stream, host, key, network)
             if link is not None:
                 outcome = await self._table.serve(link, self._handler)
                 if outcome in {"full", "too_many_links"}:
@@ -133,20 +135,24 @@ class Listener(Generic[S]):
             if not self._by_address[key]:
                 del self._by_address[key]
 
-    def _refusal(self, key: str) -> str | None:
+    def _refusal(self, key: str, network: str) -> str | None:
         """Why a client is turned away before its handshake (N18)."""
-        if self._table.is_full():
+        if self._table.is_full(inbound=True):
             return "full"
-        if self._in_flight >= self._limits.handshakes:
+        if self._in_flight.total() >= self._limits.handshakes:
             return "handshakes"
+        if self._in_flight[network] >= self._limits.handshakes_per_network:
+            return "handshakes_per_network"
         if self._by_address[key] >= self._limits.links_per_address:
             return "links_per_address"
         if not self._rates.take(key, trio.current_time()):
             return "handshake_rate"
         return None
 
-    async def _handshake(self, stream: trio.abc.Stream, host: str, key: str) -> Link | None:
-        self._in_flight += 1
+    async def _handshake(
+        self, stream: trio.abc.Stream, host: str, key: str, network: str
+    ) -> Link | None:
+        self._in_flight[network] += 1
         try:
             with trio.move_on_after(self._limits.handshake_timeout_s):
                 return await accept_link(
@@ -156,7 +162,9 @@ class Listener(Generic[S]):
         except HandshakeFailed as failure:
             self._tell("client_refused", key, failure.code, failure.node_id, failure.message)
         finally:
-            self._in_flight -= 1
+            self._in_flight[network] -= 1
+            if not self._in_flight[network]:
+                del self._in_flight[network]
         return None
 
     def _tell(

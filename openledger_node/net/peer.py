@@ -118,9 +118,14 @@ class Peer:
             self.banned_until_ms, self.ban_reason = 0, ""
         return bool(stale) or is_record_stale or is_ban_over
 
-    def worth(self) -> tuple[bool, int]:
-        """What a full book keeps it by: named by people, then heard of last (N14)."""
-        return self.is_kept, max(self.last_seen_ms, self.banned_until_ms - BAN_MS, 0)
+    def was_reached(self) -> bool:
+        """Whether this node dialled it, and it answered: that takes more than a key."""
+        return any(place.last_up_ms for place in self.places.values())
+
+    def worth(self) -> tuple[bool, bool, int]:
+        """What a full book keeps it by: named by people, then reached, then heard of last (N14)."""
+        heard_ms = max(self.last_seen_ms, self.banned_until_ms - BAN_MS, 0)
+        return self.is_kept, self.was_reached(), heard_ms
 
 
 _Flag = Annotated[int, msgspec.Meta(ge=0, le=1)]

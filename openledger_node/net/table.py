@@ -23,6 +23,8 @@ from openledger_node.net.link import Link
 SAME_MOMENT_S: Final = 10
 """Links in opposite directions that began this close together were dialled at the same moment."""
 MAX_LINKS_PER_PEER: Final = 4
+RESERVED_SHARE: Final = 8
+"""One link in so many is kept for nodes that this one dials: whoever comes in cannot shut it in."""
 CLOSE_TIMEOUT_S: Final = 2
 """How long a link may take to close before it is dropped."""
 
@@ -58,6 +60,7 @@ class LinkTable:
         self.own_id = own_id
         self.max_links = max_links
         self._held: list[_Held] = []
+        self.max_inbound = max_links - max_links // RESERVED_SHARE
         self._watchers: list[Callable[[], None]] = []
 
     def watch(self, changed: Callable[[], None]) -> None:
@@ -67,8 +70,10 @@ class LinkTable:
     def __len__(self) -> int:
         return len(self._held)
 
-    def is_full(self) -> bool:
+    def is_full(self, *, inbound: bool) -> bool:
         """Whether a further link would be turned away."""
+        if inbound and len(self._held) - self.outbound() >= self.max_inbound:
+            return True
         return len(self._held) >= self.max_links
 
     def links(self) -> list[Link]:
@@ -133,7 +138,9 @@ class LinkTable:
         staying = sum(held.outcome == "ended" for held in same)
         if staying >= MAX_LINKS_PER_PEER:
             return "too_many_links"
-        if staying == len(same) and self.is_full():  # otherwise it takes the place of another
+        if staying == len(same) and self.is_full(
+            inbound=not link.is_outbound
+        ):  # otherwise it takes the place of another
             return "full"
         return None
 

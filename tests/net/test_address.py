@@ -103,6 +103,9 @@ def test_an_ipv6_host_stands_in_brackets() -> None:
         ("[::zz]:80", "not an IPv6 address"),
         ("1.2.3:80", "not an IPv4 address"),
         ("1.2.3.256:80", "not an IPv4 address"),
+        ("0x7f.1:80", "neither a name"),
+        ("127.0x1:80", "neither a name"),
+        ("node.0177:80", "neither a name"),
         ("-a.org:80", "neither a name"),
         ("a..org:80", "neither a name"),
         ("a b:80", "neither a name"),
@@ -139,7 +142,19 @@ def test_a_node_may_listen_at_any_free_port_but_not_be_dialled_there() -> None:
 
 @pytest.mark.rule("N2")
 @pytest.mark.parametrize(
-    "host", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "169.254.1.1", "fe80::1", "fe80::1%eth0", ""]
+    "host",
+    [
+        "0.0.0.0",
+        "::",
+        "224.0.0.1",
+        "ff02::1",
+        "169.254.1.1",
+        "fe80::1",
+        "fe80::1%eth0",
+        "::ffff:0.0.0.0",
+        "::ffff:169.254.169.254",
+        "",
+    ],
 )
 def test_a_host_that_leads_nowhere_from_elsewhere_is_not_spread(host: str) -> None:
     assert spread_fault(host)

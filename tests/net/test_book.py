@@ -12,7 +12,7 @@ from openledger_node.ledger.errors import BadInput, UsageError
 from openledger_node.ledger.keys import SigningKey
 from openledger_node.net import book as book_module
 from openledger_node.net.address import Endpoint, PeerAddress
-from openledger_node.net.book import MAX_KEPT, PeerBook
+from openledger_node.net.book import MAX_KEPT, MAX_NODES_A_HOST, PeerBook
 from openledger_node.net.peer import (
     BAN_MS,
     BEST_SCORE,
@@ -254,12 +254,14 @@ def test_a_stale_record_is_not_taken() -> None:
 def test_records_that_are_passed_on_are_of_nodes_that_were_linked_with() -> None:
     book = PeerBook()
     for number in range(1, 40):
-        book.heard(sign_record(key(number), LEDGER, [HERE], NOW), NOW)
+        place = Endpoint(f"node{number}.example.org", 4767)
+        book.heard(sign_record(key(number), LEDGER, [place], NOW), NOW)
     assert book.records(NOW, Random(1)) == []
     for number in range(1, 40):
         book.seen(node(number), NOW)
     book.ban(node(1), "bad_data", NOW)
-    banned = sign_record(key(1), LEDGER, [HERE], NOW).encoded
+    place = Endpoint("node1.example.org", 4767)
+    banned = sign_record(key(1), LEDGER, [place], NOW).encoded
     for seed in range(10):
         passed_on = book.records(NOW, Random(seed))
         assert len(set(passed_on)) == MAX_RECORDS
@@ -299,6 +301,53 @@ def test_hearsay_fills_a_book_but_takes_nobody_s_place(monkeypatch: pytest.Monke
     assert not book.heard(sign_record(key(4), LEDGER, [HERE], NOW), NOW)
     book.add(address(5), Source.LAN)
     assert {peer.node_id for peer in book} == {node(1), node(3)}
+
+
+@pytest.mark.rule("N14")
+def test_a_flood_of_new_keys_takes_no_place_of_a_node_that_was_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(book_module, "MAX_PEERS", 10)
+    book = book_of(1, 2, 3)
+    for number in (1, 2, 3):
+        book.seen(node(number), NOW - HOUR_MS, address(number).endpoint())
+    for number in range(100, 300):
+        book.seen(node(number), NOW)
+        book.lower(node(number), NOW)
+    assert len(book) == 10
+    assert all(book.get(node(number)) for number in (1, 2, 3))
+    assert set(ids(book.choose(9, NOW, Random(1)))) == {node(1), node(2), node(3)}
+
+
+@pytest.mark.rule("N14")
+@pytest.mark.parametrize(
+    "spellings",
+    [["victim.example.org", "VICTIM.example.org", "victim.example.org."], ["2001:db8::1"]],
+)
+def test_records_of_many_keys_point_at_one_host_so_often_and_no_more(
+    spellings: list[str],
+) -> None:
+    book = PeerBook()
+    for number in range(1, 60):
+        places = [Endpoint(spellings[number % len(spellings)], 4000 + number)]
+        book.heard(sign_record(key(number), LEDGER, places, NOW), NOW)
+    assert len(book) == MAX_NODES_A_HOST
+    other = sign_record(key(70), LEDGER, [HERE, Endpoint(spellings[0], 1)], NOW)
+    assert book.heard(other, NOW)
+    known = book.get(node(70))
+    assert known is not None and list(known.places) == [HERE]
+    again = sign_record(key(1), LEDGER, [Endpoint(spellings[0], 9)], NOW + 1)
+    assert book.heard(again, NOW + 1), "who is known there may say so again"
+
+
+@pytest.mark.rule("N14")
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "localhost"])
+def test_a_record_from_elsewhere_does_not_make_a_node_dial_itself(host: str) -> None:
+    record = sign_record(key(1), LEDGER, [Endpoint(host, 22)], NOW)
+    book = PeerBook()
+    assert not book.heard(record, NOW)
+    assert len(book) == 0
+    assert book.heard(record, NOW, is_local=True)
 
 
 @pytest.mark.rule("N14")

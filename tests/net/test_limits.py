@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openledger_node.net.limits import MAX_TRACKED, OncePer, Rates, address_key
+from openledger_node.net.limits import MAX_TRACKED, OncePer, Rates, address_key, network_key
 
 
 @pytest.mark.rule("N17")
@@ -24,6 +24,20 @@ from openledger_node.net.limits import MAX_TRACKED, OncePer, Rates, address_key
 )
 def test_an_address_counts_by_what_one_machine_is_given(host: str, key: str) -> None:
     assert address_key(host) == key
+
+
+@pytest.mark.rule("N17")
+@pytest.mark.parametrize(
+    ("host", "key"),
+    [
+        ("192.0.2.7", "192.0.2.0/24"),
+        ("::ffff:192.0.2.7", "192.0.2.0/24"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48"),
+        ("memory", "memory"),
+    ],
+)
+def test_a_network_counts_by_what_one_customer_is_given(host: str, key: str) -> None:
+    assert network_key(host) == key
 
 
 @pytest.mark.rule("N18")

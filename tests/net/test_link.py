@@ -363,3 +363,26 @@ def test_a_refusal_reaches_the_dialler_over_a_real_socket() -> None:
             nursery.cancel_scope.cancel()
 
     run_on_sockets(main)
+
+
+@pytest.mark.rule("N14")
+@pytest.mark.parametrize(
+    ("address", "is_outbound", "is_local"),
+    [
+        ("127.0.0.1", False, True),
+        ("::1", False, True),
+        ("::ffff:127.0.0.1", False, True),
+        ("192.0.2.1", False, False),
+        ("127.0.0.1:4767", True, True),
+        ("[::1]:4767", True, True),
+        ("localhost:4767", True, True),
+        ("[2001:db8::1]:4767", True, False),
+        ("localhost.example.org:4767", True, False),
+        ("memory:abcd", True, False),
+    ],
+)
+def test_a_link_tells_whether_its_other_end_is_on_this_machine(
+    address: str, is_outbound: bool, is_local: bool
+) -> None:
+    stream, _ = memory_stream_pair()
+    assert Link(stream, CLIENT.node_id, address, is_outbound=is_outbound).is_local == is_local

@@ -185,12 +185,12 @@ def test_a_flood_of_handshakes_is_cut_at_the_limit_and_passes() -> None:
     async def test() -> None:
         clients = [house.door.knock(f"198.51.100.{number}") for number in range(50)]
         await wait_all_tasks_blocked()
-        assert house.listener._in_flight == 5
+        assert house.listener._in_flight.total() == 5
         closed = [await is_closed(client) for client in clients[5:]]
         assert all(closed) and trio.current_time() == 0
         assert set(house.reasons()) == {"handshakes"}
         await trio.sleep(HANDSHAKE_TIMEOUT_S + 1)
-        assert house.listener._in_flight == 0
+        assert not house.listener._in_flight
         await house.visit()
 
     at_home(house, test)
@@ -210,6 +210,24 @@ def test_one_address_has_so_many_links_and_handshakes_and_others_their_own() -> 
         await links[0].aclose()
         await wait_all_tasks_blocked()
         await house.visit(5, "2001:db8::4")
+
+    at_home(house, test)
+
+
+@pytest.mark.rule("N18")
+@pytest.mark.parametrize("network", ["2001:db8:7:{:x}::1", "198.51.100.{}"])
+def test_one_network_has_so_many_handshakes_and_leaves_room_for_others(network: str) -> None:
+    house = House()
+
+    async def test() -> None:
+        clients = [house.door.knock(network.format(number)) for number in range(100)]
+        await wait_all_tasks_blocked()
+        limits = ListenLimits()
+        assert house.listener._in_flight.total() == limits.handshakes_per_network
+        assert set(house.reasons()) == {"handshakes_per_network"}
+        assert await is_closed(clients[-1])
+        await house.visit(2, "203.0.113.5")
+        assert trio.current_time() == 0
 
     at_home(house, test)
 
@@ -442,7 +460,12 @@ def test_hundreds_of_silent_sockets_do_not_keep_an_honest_node_out() -> None:
         async def handler(link: Link) -> None:
             await link.send_all(b"welcome")
 
-        limits = ListenLimits(handshakes=300, links_per_address=300, handshake_burst=300)
+        limits = ListenLimits(
+            handshakes=300,
+            handshakes_per_network=300,
+            links_per_address=300,
+            handshake_burst=300,
+        )
         listener: Listener[Any] = Listener(
             wire.server_context(), table, handler, log=log, limits=limits
         )

@@ -119,10 +119,31 @@ def test_a_full_table_turns_a_further_link_away() -> None:
                 link, _ = memory_link_pair(LOW, wire.identity(number).node_id)
                 nursery.start_soon(table.serve, link, forever)
             await trio.testing.wait_all_tasks_blocked()
-            assert table.is_full()
+            assert table.is_full(inbound=False)
             link, theirs = memory_link_pair(LOW, HIGH)
             assert await table.serve(link, forever) == "full"
             assert await theirs.receive_some() == b""
+            nursery.cancel_scope.cancel()
+
+    run(main)
+
+
+@pytest.mark.rule("N18")
+def test_whoever_comes_in_leaves_places_for_those_whom_the_node_dials() -> None:
+    async def main() -> None:
+        table = LinkTable(LOW, max_links=16)
+        async with trio.open_nursery() as nursery:
+            for number in range(3, 17):
+                _, link = memory_link_pair(wire.identity(number).node_id, LOW)
+                nursery.start_soon(table.serve, link, forever)
+            await trio.testing.wait_all_tasks_blocked()
+            assert table.is_full(inbound=True) and not table.is_full(inbound=False)
+            _, link = memory_link_pair(HIGH, LOW)
+            assert await table.serve(link, forever) == "full"
+            dialled, _ = memory_link_pair(LOW, HIGH)
+            nursery.start_soon(table.serve, dialled, forever)
+            await trio.testing.wait_all_tasks_blocked()
+            assert table.outbound() == 1
             nursery.cancel_scope.cancel()
 
     run(main)

@@ -265,7 +265,7 @@ class Daemon:
             return
         for record in fresh:
             if record.node_id != self.links.own_id:
-                self._book.heard(record, now_ms)
+                self._book.heard(record, now_ms, is_local=runner.link.is_local)
 
     def payload_stored(self, commit: bytes) -> None:
         self._log.info("payload_stored", commit=commit.hex()[:16])

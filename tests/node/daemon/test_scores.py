@@ -7,8 +7,11 @@ from typing import Any, cast
 
 import pytest
 
+from openledger_node.ledger.keys import SigningKey
+from openledger_node.net.address import Endpoint
 from openledger_node.net.book import PeerBook
 from openledger_node.net.peer import BAN_MS, BEST_SCORE, FAULT_POINTS, REFUSED_BELOW
+from openledger_node.net.records import sign_record
 from openledger_node.node.daemon.main import Daemon
 from openledger_node.sync.faults import FAULTS, Cost, fault
 from tests.kit.ledgerkit import digest
@@ -66,6 +69,18 @@ def test_a_peer_that_goes_on_flooding_is_kept_out() -> None:
         score = BEST_SCORE - times * FAULT_POINTS
         assert (around._book.refusal(PEER, NOW_MS) is not None) == (score < REFUSED_BELOW)
     assert around._book.refusal(PEER, NOW_MS) is not None
+
+
+@pytest.mark.rule("N14")
+@pytest.mark.parametrize("is_local", [True, False])
+def test_addresses_of_this_machine_are_taken_from_this_machine_alone(is_local: bool) -> None:
+    around = Around()
+    around.link.is_local = is_local
+    node = SigningKey(digest("node"))
+    places = [Endpoint("127.0.0.1", 22)]
+    told = sign_record(node, around._core.ledger_id, places, NOW_MS).encoded
+    Daemon.peers_came(cast("Any", around), cast("Any", around), [told])
+    assert (around._book.get(node.public.raw) is not None) == is_local
 
 
 @pytest.mark.rule("N12")
