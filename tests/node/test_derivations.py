@@ -15,6 +15,7 @@ from openledger_node.ledger.errors import Refused
 from openledger_node.ledger.kinds import AuditVerdict, DataDerivation
 from openledger_node.ledger.payload import PayloadDocument, decode_payload
 from openledger_node.node import derivations
+from openledger_node.node.auditing import audit_receipt
 from openledger_node.node.core import no_progress
 from openledger_node.node.derivation_maps import derivations_of, maps_in_force
 from tests.kit.homes import CREDIT, WITNESS, Coop, words
@@ -458,3 +459,18 @@ def test_a_claim_of_a_copy_of_a_copy_names_the_first_and_stands_on_it_alone(stag
     with coop["ben"].core.store.read() as snapshot:
         ((_, body),) = derivations_of(snapshot, bytes.fromhex(again))
         assert derivations.is_borne_out(snapshot, body)
+
+
+def test_an_honest_receipt_that_followed_maps_stands_its_audit(stage: Stage) -> None:
+    copy = stage.copy()
+    stage.coop.settle()
+    model = stage.model(copy)
+    output = f"{words('ben', 50)} {' '.join(noisy(TEXT).split()[100:200])}"
+    used = stage.coop["maker"].use(model, output.encode())
+    stage.coop.settle()
+    stage.coop["ann"].data_withdraw(stage.original)
+    stage.coop.settle()
+    with stage.coop["maker"].core.store.read() as snapshot:
+        audited = audit_receipt(snapshot, bytes.fromhex(used.receipt_id))
+    assert used.ppm == {stage.original: 666_667, copy: 333_333}
+    assert (audited.findings, audited.missing) == ((), ())
