@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.benchmarks.derivation import DEFAULT_CHAINS, derivation
+from scripts.benchmarks.evidence import DEFAULT_USES, evidence
 from scripts.benchmarks.ledger import DEFAULT_EVENTS, DEFAULT_RUNS, ledger
 from scripts.benchmarks.meshing import DEFAULT_NODES, mesh
 from scripts.benchmarks.peers import DEFAULT_ENTRIES, DEFAULT_REPEATS, peers
@@ -86,7 +87,20 @@ def parser() -> argparse.ArgumentParser:
         help="anchors that a chain must have; may be repeated",
     )
     five.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    _add_evidence(commands)
     return top
+
+
+def _add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    six = commands.add_parser("evidence", help="proofs of spans, and computing a receipt again")
+    six.add_argument(
+        "--texts",
+        type=folder,
+        metavar="DIR",
+        help="texts to register (default: the documentation on this machine)",
+    )
+    six.add_argument("--uses", type=positive, default=DEFAULT_USES, metavar="N")
+    six.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ledger(scales, given.runs, given.only, given.json, given.dir)
     if given.command == "derivation":
         return derivation(given.texts, tuple(given.chain or DEFAULT_CHAINS), given.json)
+    if given.command == "evidence":
+        return evidence(given.texts, given.uses, given.json)
     if given.command == "mesh":
         return mesh(given.nodes, given.runs, given.dir)
     if given.command == "sync":
