@@ -55,7 +55,8 @@ def erase(core: NodeCore, text: str, reason: str = "") -> Recorded:
             if backing(snapshot, core.account_id, commit) != "unbacked"
         ]
     _forget(core, found, commits)
-    _forget_branches(core, [found.event_id])
+    if found.event.kind == _CONTRIBUTE:
+        _forget_branches(core, [found.event_id])
     return done
 
 
