@@ -8,7 +8,8 @@ last event that it wrote.
 
 - A home that was copied or restored may have said things that its disk forgot. Its seat votes again
   once this home has agreed with every other witness's node since: then it holds all that any of
-  them could have seen (own events are durable before a byte of them leaves).
+  them could have seen (own events are durable before a byte of them leaves). Or once a cut holds
+  the log that it opened since: the epochs after that one began later than anything forgotten.
 - An epoch is due when `epoch_ms` has passed since the seat signed the last one's state, by its own
   clock, and something is pending or falls due (A1).
 """
@@ -20,6 +21,7 @@ from typing import Final
 
 from openledger_node.agreement import machine
 from openledger_node.agreement.certificates import SeatSet
+from openledger_node.agreement.evidence import evidence_of
 from openledger_node.agreement.machine import current_view, next_event
 from openledger_node.agreement.rounds import Round
 from openledger_node.credit import views
@@ -59,6 +61,8 @@ class Voter:
         self._now_ms = now_ms
         self._agreeing = agreeing
         self._agreed: set[Device] = set()
+        self.accused: set[tuple[int, int, str]] = set()
+        """(epoch, seat, what) of the evidence in the last round that was looked at."""
         self._view: tuple[int, int] | None = None
         self._since_ms = 0
 
@@ -79,11 +83,19 @@ class Voter:
             return True
         with self._core.store.read() as snapshot:
             seats = set(seat_set(snapshot).seats)
+            began_since = self._a_cut_holds_the_new_log(snapshot)
         self._agreed.update(self._agreeing())
-        if not seats - {(self._core.account_id, self._core.device)} <= self._agreed:
+        others = seats - {(self._core.account_id, self._core.device)}
+        if not (began_since or others <= self._agreed):
             return False
         self._core.resume()
         return True
+
+    def _a_cut_holds_the_new_log(self, snapshot: Snapshot) -> bool:
+        """A copy's own log is the one that it opened when it found that it is one (invariant 5)."""
+        own = snapshot.current_log
+        opened = own is not None and self._core.store.is_original()
+        return opened and snapshot.cut_mark(own or b"") is not None
 
     def step(self, *, closing: bool = False) -> int | None:
         """Says what the rules ask; milliseconds until a timer may ask for more, None without one.
@@ -110,6 +122,7 @@ class Voter:
         with core.store.read() as snapshot:
             epoch = snapshot.last_epoch() + 1
             round_ = load_round(core, snapshot, epoch)
+            self.accused = {(epoch, one.seat, one.what) for one in evidence_of(round_)}
             if round_.decision(snapshot.cut_marks()) is not None:
                 return None, None  # it is folded next, and then another epoch begins
             seat = machine.seat_of(round_.seats, core.account_id, core.device, core.key("device"))

@@ -15,8 +15,9 @@ from typing import Final
 import msgspec
 
 from openledger_node.agreement.certificates import SeatSet, genesis_seats
+from openledger_node.agreement.evidence import evidence_of
 from openledger_node.agreement.machine import Held
-from openledger_node.agreement.rounds import Round, Witnessed
+from openledger_node.agreement.rounds import Evidence, Round, Witnessed
 from openledger_node.credit import views
 from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.errors import BadInput, VerificationFailed
@@ -128,6 +129,17 @@ def load_round(core: NodeCore, snapshot: Snapshot, epoch: int) -> Round:
         if getattr(event.body, "epoch", None) == epoch:
             round_.add(event)
     return round_
+
+
+def all_evidence(core: NodeCore, snapshot: Snapshot) -> list[tuple[int, Evidence]]:
+    """What all events held here prove against the seats in force: [(epoch, evidence)]."""
+    seats = seat_set(snapshot)
+    rounds: dict[int, Round] = {}
+    for _, _, event in witness_events(snapshot, seats, {}):
+        epoch = getattr(event.body, "epoch", None)
+        if epoch is not None:
+            rounds.setdefault(epoch, Round(core.ledger_id, epoch, seats)).add(event)
+    return [(epoch, one) for epoch in sorted(rounds) for one in evidence_of(rounds[epoch])]
 
 
 def closures(snapshot: Snapshot) -> dict[bytes, int]:

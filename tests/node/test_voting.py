@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from openledger_node.api import Home, open_home
+from openledger_node.api import Home, open_home, restore
 from openledger_node.ledger.errors import Refused
 from openledger_node.node.setup import initialise
 from openledger_node.node.voting import Voter
@@ -165,20 +166,20 @@ def test_a_view_whose_leader_is_silent_is_skipped_when_its_timer_expires(
     assert kinds.count("witness.skip") == 3
 
 
+def restored(council: Council, name: str, copy: Path) -> Path:
+    """The home as its backup of now has it, with its keys."""
+    file = copy.with_suffix(".backup")
+    council[name].backup(file)
+    restore(file, copy)
+    shutil.copytree(council.place / name / "keys", copy / "keys", dirs_exist_ok=True)
+    return copy
+
+
 def test_a_restored_seat_votes_again_when_it_agreed_with_every_other(
     council: Council, tmp_path: Path
 ) -> None:
     council["ana"].issue(1_000_000, "ana")
-    copy = tmp_path / "copy"
-    file = tmp_path / "ana.backup"
-    council["ana"].backup(file)
-    from openledger_node.api import restore
-
-    restore(file, copy)
-    for key in ("device", "transport", "root"):
-        source = council.place / "ana" / "keys" / f"{key}.key"
-        (copy / "keys").mkdir(exist_ok=True)
-        (copy / "keys" / source.name).write_bytes(source.read_bytes())
+    copy = restored(council, "ana", tmp_path / "copy")
     others = [(council[name].core.account_id, council[name].core.device) for name in NAMES[1:]]
     seen: list[tuple[bytes, bytes]] = []
     with open_home(copy, clock_ms=council.clock) as home:
@@ -196,3 +197,28 @@ def test_a_restored_seat_votes_again_when_it_agreed_with_every_other(
         assert voter.may_vote(), "each was agreed with, one after another"
         voter.step(closing=True)
         assert "witness.frontier" in [e.kind for e in home.log(limit=None).events]
+
+
+@pytest.mark.rule("A4")
+def test_a_restored_seat_votes_again_when_a_cut_holds_the_log_it_opened_since(
+    council: Council, tmp_path: Path
+) -> None:
+    copy = restored(council, "ana", tmp_path / "copy")
+    rest = NAMES[1:]
+    with open_home(copy, clock_ms=council.clock) as home:
+        voter = Voter(home.core, now_ms=council.clock)
+        home.issue(2_000_000, "ana")
+        assert not voter.may_vote()
+        council.homes["copy"] = home
+        for name in rest:
+            council.carry("copy", name)
+        council.rounds(2, rest, random.Random(5))
+        assert not voter.may_vote()
+        council.clock.now_ms += 1_000
+        council.rounds(3, rest, random.Random(6))
+        assert council["bo"].status().epoch == 1
+        council.carry("bo", "copy")
+        assert home.status().epoch == 1
+        assert voter.may_vote()
+        assert not home.core.is_copy()
+        council.homes.pop("copy")

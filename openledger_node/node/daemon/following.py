@@ -58,6 +58,7 @@ class Follower:
         self._said = said
         self._vote_at_s = math.inf
         self._cannot_vote = False
+        self._accused: set[tuple[int, int, str]] = set()
         self._looked_at = -1
         self._wake = trio.Event()
         self._erasures = True
@@ -132,6 +133,9 @@ class Follower:
         await self._io(file_verdicts, self._core)
         wait_ms = await self._io(self._voter.step)
         self._said()
+        for epoch, seat, what in sorted(self._voter.accused - self._accused):
+            self._log.warning("seat_contradicts_itself", epoch=epoch, seat=seat, what=what)
+        self._accused = set(self._voter.accused)
         if await self._io(catch_up, self._core):
             self.poke()  # the own vote decided the epoch
         elif wait_ms is not None:
