@@ -14,6 +14,7 @@ import json
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,6 @@ from openledger_node.api import initialise, open_home
 READY_S: Final = 20
 HEAL_S: Final = 60
 STEP_S: Final = 0.4
-PORT: Final = 21_000
 
 
 @dataclass
@@ -122,12 +122,24 @@ async def _pipe(
     scope.cancel()
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens at now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
 def begin(place: Path, count: int) -> list[Node]:
     """Homes on one ledger; the first is its witness."""
     nodes = []
     genesis = place / "genesis.json"
-    for number in range(count):
-        node = Node(number, place / f"n{number}", PORT + number)
+    for number, port in enumerate(free_ports(count)):
+        node = Node(number, place / f"n{number}", port)
         initialise(node.home, name=f"n{number}", genesis_file=genesis if number else None)
         with open_home(node.home) as home:
             node.node_id = home.node_id
