@@ -33,8 +33,13 @@ STRANGER: Final = b""
 """In place of the account of a peer whose device is not enrolled in it."""
 MAX_SOUGHT: Final = 10_000
 """Payloads looked for at a time; the rest follow when these have come."""
+MAX_EVIDENCE_SOUGHT: Final = 1_000
+"""Receipts whose evidence a payer looks for at a time."""
+_GRANT: Final = "money.grant"
 _RECEIPT: Final = "use.receipt"
-_WITH_PAYLOADS: Final = (b"data.contribute", b"data.derivation", _RECEIPT.encode())
+_OWN: Final = (_GRANT.encode(),)
+_WITH_PAYLOADS: Final = (b"data.contribute", b"data.derivation")
+_WITH_RECEIPTS: Final = (*_WITH_PAYLOADS, _RECEIPT.encode())
 _KIND_WINDOW_BYTES: Final = 40
 _READ_LEAVES: Final = 4_096
 
@@ -127,15 +132,18 @@ class WishList:
         self._core = core
         self._seen: dict[bytes, int] = {}
         self._candidates: dict[bytes, _Candidate] = {}
-        self._receipts: dict[bytes, bytes] = {}
-        """{receipt: grant} of receipts that this account may have paid."""
+        self._grants: set[bytes] = set()
+        """Own grants; they are written before any receipt can name them."""
+        self._receipts: set[bytes] = set()
+        """Receipts on own grants whose evidence was not here when last looked for."""
 
     def look(self) -> list[Sought]:
         """What to look for now."""
         if self._core.config.sync_payloads == "none":
             return []
         with self._core.store.read() as snapshot:
-            for log in snapshot.logs():
+            own = self._core.account_id
+            for log in sorted(snapshot.logs(), key=lambda log: log.genesis.account_id != own):
                 self._read(snapshot, log)
             return [*self._evidence(snapshot), *self._wanted(snapshot)]
 
@@ -143,18 +151,18 @@ class WishList:
         size = log.head.size if log.head is not None else 0
         start = self._seen.get(log.log_id, 0)
         self._seen[log.log_id] = size
-        if log.genesis.account_id == self._core.account_id:
-            return
+        own = log.genesis.account_id == self._core.account_id
+        wanted = _OWN if own else _WITH_PAYLOADS if not self._grants else _WITH_RECEIPTS
         for first in range(start, size, _READ_LEAVES):
             leaves = snapshot.leaves(log.log_id, first, min(first + _READ_LEAVES, size))
             for seq, leaf in enumerate(leaves, first):
-                if any(kind in leaf[:_KIND_WINDOW_BYTES] for kind in _WITH_PAYLOADS):
+                if any(kind in leaf[:_KIND_WINDOW_BYTES] for kind in wanted):
                     self._note(log, seq, leaf)
 
     def _note(self, log: LogInfo, seq: int, leaf: bytes) -> None:
         event = well_formed(leaf)
-        if event is not None and event.kind == _RECEIPT:
-            self._note_receipt(event_ids(log.log_id, seq, [leaf])[0], event)
+        if event is not None and event.kind in (_GRANT, _RECEIPT):
+            self._note_use(event_ids(log.log_id, seq, [leaf])[0], event)
             return
         limit = self._core.config.sync_payload_bytes
         if event is None or event.payload_commit is None or event.payload_len > limit:
@@ -164,29 +172,38 @@ class WishList:
             log.genesis.account_id, event.payload_commit, event.payload_len
         )
 
-    def _note_receipt(self, receipt_id: bytes, event: Event) -> None:
+    def _note_use(self, event_id: bytes, event: Event) -> None:
+        """An own grant, or a receipt that may be on one."""
+        if event.kind == _GRANT:
+            self._grants.add(event_id)
+            return
         try:
             grant = parse_body(event).grant
         except BadInput:
             return
-        if grant is not None:
-            self._receipts[receipt_id] = grant
+        if grant in self._grants:
+            self._receipts.add(event_id)
 
     def _evidence(self, snapshot: Snapshot) -> Iterator[Sought]:
         """Of receipts that this account paid, while held; for a seat, of challenged ones."""
         state, account = snapshot.state, self._core.account_id
-        wanted = set()
         if any(seat == account for seat, _ in views.rules(state).seats):
-            wanted = {receipt.receipt_id for receipt in views.open_challenges(state)}
-        for receipt_id, grant_id in list(self._receipts.items()):
-            grant, receipt = views.grant(state, grant_id), views.receipt(state, receipt_id)
-            settled = receipt is not None and receipt.status != "held"
-            if settled or (grant is not None and grant.payer != account):
-                del self._receipts[receipt_id]
-            elif grant is not None and receipt is not None:
-                wanted.add(receipt_id)
-        for receipt_id in sorted(wanted):
-            yield from self._payloads_of(snapshot, receipt_id)
+            for receipt in views.open_challenges(state):
+                if receipt.receipt_id not in self._receipts:
+                    yield from self._payloads_of(snapshot, receipt.receipt_id)
+        sought = 0
+        for receipt_id in sorted(self._receipts):
+            paid = views.receipt(state, receipt_id)
+            if paid is None:
+                continue  # not final yet
+            missing = list(self._payloads_of(snapshot, receipt_id))
+            if paid.status != "held" or not missing:
+                self._receipts.discard(receipt_id)
+                continue
+            yield from missing
+            sought += 1
+            if sought == MAX_EVIDENCE_SOUGHT:
+                return
 
     def _payloads_of(self, snapshot: Snapshot, receipt_id: bytes) -> Iterator[Sought]:
         """The evidence and outputs of a receipt that are not held here."""

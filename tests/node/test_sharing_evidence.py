@@ -15,6 +15,7 @@ from openledger_node.attribution.evidence import (
 )
 from openledger_node.credit import views
 from openledger_node.ledger.payload import decode_payload, payload_commitment
+from openledger_node.node import sharing
 from openledger_node.node.erasing import keep_payload
 from openledger_node.node.replication.payloads import PayloadSeeker, Sought
 from openledger_node.node.sharing import STRANGER, WishList, payload_for
@@ -149,6 +150,39 @@ def test_a_payer_looks_no_more_for_what_is_settled(slow: Ready, used: str) -> No
     coop["maker"].cancel(used)
     coop.settle()
     assert wishes.look() == []
+
+
+def test_a_payer_looks_for_many_receipts_a_part_at_a_time(
+    slow: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "MAX_EVIDENCE_SOUGHT", 2)
+    coop = slow.coop
+    for _ in range(3):
+        slow.use(OUTPUT, CREDIT)
+    coop.settle()
+    wishes = WishList(coop["user"].core)
+    first = wishes.look()
+    assert len(first) == 4
+    for item in first:
+        data = given(coop, "user", item.event_id.hex(), item.commit)
+        assert data is not None
+        keep_payload(coop["user"].core.store, item.commit, data)
+    rest = wishes.look()
+    assert len(rest) == 2
+    assert {item.event_id for item in rest}.isdisjoint(item.event_id for item in first)
+
+
+def test_a_grant_that_comes_after_the_first_look_counts_too(slow: Ready) -> None:
+    coop = slow.coop
+    wishes = WishList(coop["alice"].core)
+    assert wishes.look() == []
+    coop[WITNESS].issue(CREDIT, coop.ids["alice"], "a gift")
+    coop.settle()
+    grant = coop["alice"].grant(coop.ids["maker"], CREDIT, expires=20).grant_id
+    coop.settle()
+    coop["maker"].use(slow.model, OUTPUT.encode(), grant=grant, fee_micro=5)
+    coop.settle()
+    assert len(wishes.look()) == 2
 
 
 def test_others_look_for_nothing_and_a_seat_for_what_is_challenged(slow: Ready, used: str) -> None:
