@@ -66,6 +66,12 @@ class PastScopes:
             self._progress(len(self._texts), None, "contributions read")
         return self._texts[contribution_id]
 
+    def holds(self, contribution_id: bytes) -> bool:
+        """Whether the payload of a contribution is here; what is not needed is not read."""
+        found = find_event(self._snapshot, contribution_id)
+        commit = found.event.payload_commit if found is not None else None
+        return commit is not None and self._snapshot.has_payload(commit)
+
     def maps(self, subjects: Iterable[bytes], epoch: int) -> MapsInForce:
         return maps_in_force(self._snapshot, subjects, epoch=epoch)
 
@@ -158,14 +164,9 @@ class PastScope:
             if view is not None:
                 self._members[contribution_id] = scopes.member(contribution_id, view)
         self.erased = frozenset(key for key in self._members if scopes.is_erased(key))
-        self._missing = frozenset(key for key in self._members if scopes.texts(key) is None)
-        self._commons = [
-            document
-            for key in commons
-            if (held := scopes.texts(key)) is not None
-            for document in _whole(key, held, commons=True)
-        ]
-        self._commons_missing = any(scopes.texts(key) is None for key in commons)
+        self._missing = frozenset(key for key in self._members if not scopes.holds(key))
+        self._common = commons
+        self._commons_missing = not all(scopes.holds(key) for key in commons)
         self._whole_scope: Scope | None = None
 
     @property
@@ -203,7 +204,7 @@ class PastScope:
                 if (held := self._scopes.texts(key)) is not None
                 for document in _whole(key, held, member)
             ]
-            self._whole_scope = make_scope([*sources, *self._commons])
+            self._whole_scope = make_scope([*sources, *self._common_texts()])
         return attribute_together(outputs, self._whole_scope, separator)
 
     def _of_passages(
@@ -240,7 +241,15 @@ class PastScope:
                 raise BadInput(error.message) from None
             placed += found
             sources += passage_sources(found, held, members[contribution_id].order)
-        return make_scope([*sources, *self._commons]), placed
+        return make_scope([*sources, *self._common_texts()]), placed
+
+    def _common_texts(self) -> list[ScopeDocument]:
+        return [
+            document
+            for key in self._common
+            if (held := self._scopes.texts(key)) is not None
+            for document in _whole(key, held, commons=True)
+        ]
 
 
 def _whole(
