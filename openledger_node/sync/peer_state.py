@@ -55,6 +55,9 @@ class PeerState:
     strange: dict[bytes, int] = field(default_factory=dict)
     """The same for names that belonged to no log held here when they came."""
     suspects: dict[bytes, None] = field(default_factory=dict)
+    """Logs of which the peer shows another history than the one held here (X3)."""
+    comparing: set[bytes] = field(default_factory=set)
+    """Those of them whose spine the peer was asked for."""
     untold: dict[bytes, int] = field(default_factory=dict)
     """Logs whose mark the peer has not been told, and from when they may be pushed to it."""
     hinted: set[bytes] = field(default_factory=set)

@@ -10,8 +10,9 @@ and waits for nothing: a peer, however slow, costs it marks (a size and a root f
   the others waiting no more, now or later.
 - X2 An offer in a FRONTIER is followed at once. One in a HAVE waits PUSH_WAIT_MS first, since the
   events themselves are usually on their way.
-- X3 Equal size under another tag makes a log *suspect*: its spine is fetched and compared, and one
-  segment of it, until the fork is proved or the peer is caught lying.
+- X3 Equal size under another tag makes a log *suspect* on that link: its spine is fetched and
+  compared, and one segment of it, until the fork is proved or the peer is caught lying. Meanwhile
+  the log is fetched from others as ever: a suspicion is one peer's word.
 - X4 A log known to be forked counts in digests as its common prefix; past that prefix it is neither
   offered nor wanted. A branch of it that a cut names is asked for by that mark, from every peer in
   turn.
@@ -56,7 +57,6 @@ class Replica:
         self._draw = draw
         self._links: dict[int, PeerState] = {}
         self._in_flight: dict[bytes, Fetch] = {}
-        self._suspects: dict[bytes, set[int]] = {}
         self._needed: dict[Mark, set[int]] = {}
         self._own_logs: set[bytes] = set()
         self._digests: tuple[bytes, bytes | None] | None = None
@@ -135,8 +135,8 @@ class Replica:
         if known is not None and proof_rank(known) <= proof_rank(proof):
             return False
         self.forks[log_id] = proof
-        for number in self._suspects.pop(log_id, ()):
-            self._links[number].suspects.pop(log_id, None)
+        for state in self._links.values():
+            state.suspects.pop(log_id, None)
         self._digests = None
         self._tell_of_prefix(log_id, 0)
         return True
@@ -151,14 +151,11 @@ class Replica:
 
     def link_down(self, link: int) -> None:
         """What it was asked for may be asked of others (X1)."""
-        gone = self._links.pop(link, None)
-        if gone is None:
+        if self._links.pop(link, None) is None:
             return
         for log_id in [i for i, fetch in self._in_flight.items() if fetch.link == link]:
             del self._in_flight[log_id]
             self._offer_again(log_id)
-        for log_id in gone.suspects:
-            self._unsuspect(log_id, link)
         for asked in self._needed.values():
             asked.discard(link)
 
@@ -242,7 +239,9 @@ class Replica:
         fetch = self._special(link, state) or self._plain(link, state, now_ms)
         if fetch is not None:
             state.fetches += 1
-            if fetch.log_id is not None:
+            if fetch.log_id is not None and fetch.purpose == "fork":
+                state.comparing.add(fetch.log_id)
+            elif fetch.log_id is not None:
                 self._in_flight[fetch.log_id] = fetch
             else:
                 if not state.opening:
@@ -258,7 +257,7 @@ class Replica:
                 return Fetch(link, name, mark.log_id, 0, mark.size, "branch", mark)
         for log_id in state.suspects:
             offer = state.table.offers.get(state.table.name(log_id))
-            if offer is not None and log_id not in self._in_flight:
+            if offer is not None and log_id not in state.comparing:
                 return Fetch(link, state.table.name(log_id), log_id, 0, offer.size, "fork")
         return None
 
@@ -282,7 +281,7 @@ class Replica:
             offer = state.table.offers.get(name)
             mine = self.marks.get(log_id) if log_id is not None else None
             held = mine.size if mine else 0
-            busy = log_id in self._in_flight or log_id in self._suspects
+            busy = log_id in self._in_flight or log_id in state.suspects
             if busy or offer is None or offer.size <= max(held, state.refused.get(name, 0)):
                 continue
             found = Fetch(link, name, log_id, held, offer.size, "grow")
@@ -326,7 +325,7 @@ class Replica:
     def opened(self, fetch: Fetch, log_id: bytes) -> bool:
         """The answer names the log; False when another link supplies it already."""
         known = self._in_flight.get(log_id)
-        if known is not None and known is not fetch:
+        if known is not None and known is not fetch and fetch.purpose != "fork":
             return False
         if fetch.log_id is None:
             self._no_longer_opening(fetch)
@@ -347,6 +346,8 @@ class Replica:
         state = self._links.get(fetch.link)
         if state is not None:
             state.fetches -= 1
+            if fetch.log_id is not None and fetch.purpose == "fork":
+                state.comparing.discard(fetch.log_id)
         if fetch.log_id is not None and self._in_flight.get(fetch.log_id) is fetch:
             del self._in_flight[fetch.log_id]
             self._offer_again(fetch.log_id)
@@ -373,7 +374,6 @@ class Replica:
             self._suspect(mark.log_id, link)
 
     def _suspect(self, log_id: bytes, link: int) -> None:
-        self._suspects.setdefault(log_id, set()).add(link)
         self._links[link].suspects[log_id] = None
 
     def cleared(self, fetch: Fetch, *, is_fork: bool = False) -> None:
@@ -385,16 +385,9 @@ class Replica:
         state = self._links.get(fetch.link)
         if state is not None and not is_fork:
             state.refused[fetch.name] = state.compared[fetch.name] = fetch.offered
-        if fetch.log_id is not None:
-            self._unsuspect(fetch.log_id, fetch.link)
-
-    def _unsuspect(self, log_id: bytes, link: int) -> None:
-        links = self._suspects.get(log_id, set())
-        links.discard(link)
-        if link in self._links:
-            self._links[link].suspects.pop(log_id, None)
-        if not links and self._suspects.pop(log_id, None) is not None:
-            self._offer_again(log_id)
+        if state is not None and fetch.log_id is not None:
+            state.suspects.pop(fetch.log_id, None)
+            self._offer_again(fetch.log_id)
 
     def need(self, mark: Mark) -> None:
         """A cut names this mark, and the history held here does not have it (X4)."""

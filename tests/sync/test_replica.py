@@ -145,9 +145,13 @@ def test_equal_sizes_under_other_roots_are_a_suspect_and_its_spine_is_fetched() 
     asked = fetch(made, 1)
     assert (asked.purpose, asked.first, asked.spine_from) == ("fork", 0, 0)
     frontier(made, 2, mark(9))
-    assert made.next_fetch(2, NOW_MS) is None  # nothing is stored on top of what is in doubt
-    made.fetched(asked)
+    grown = made.next_fetch(2, NOW_MS)
+    assert grown is not None and grown.purpose == "grow"  # a suspicion is one peer's word
+    assert made.next_fetch(1, NOW_MS) is None
     made.cleared(asked)
+    made.fetched(asked)
+    assert made.next_fetch(1, NOW_MS) is None  # it was compared, and showed no fork
+    made.fetched(grown)
     assert fetch(made, 2).offered == 9
 
 

@@ -19,7 +19,7 @@ from openledger_node.net.link import Link
 from openledger_node.node.replication.fetching import Asked, Fetcher
 from openledger_node.node.replication.holder import Arrival, Landed
 from openledger_node.node.replication.lane import Stored, Stream
-from openledger_node.node.replication.patience import LOOK_S, Patience, pieces
+from openledger_node.node.replication.patience import IDLE_S, LOOK_S, Patience, pieces
 from openledger_node.node.replication.payloads import PayloadServer
 from openledger_node.node.replication.serving import Server
 from openledger_node.sync import events as s
@@ -189,7 +189,7 @@ class LinkRunner:
             why = self._patience.look(now_s, is_storing=not self._hub.lane.is_idle)
             if why is not None:
                 self.end(why)
-            elif self._patience.silent_s(now_s) >= LOOK_S and self.peer is not None:
+            elif self._patience.silent_s(now_s) >= IDLE_S and self.peer is not None:
                 self.ask_digest()
 
     # What goes out.

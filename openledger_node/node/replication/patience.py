@@ -19,7 +19,9 @@ from typing import Final
 from openledger_node.sync.faults import PeerFault, fault
 from openledger_node.sync.session import Session
 
-LOOK_S: Final = 60
+LOOK_S: Final = 30
+IDLE_S: Final = 60
+"""A peer that was silent for so long is asked whether it is there."""
 SILENT_S: Final = 180
 UNREAD_S: Final = 120
 FLUSH_BYTES: Final = 128 * 1024
@@ -60,7 +62,7 @@ class Patience:
         if self.silent_s(now_s) > SILENT_S:
             return fault("silent", f"nothing heard for {SILENT_S} s")
         if self.silent_s(now_s) >= LOOK_S:
-            return None
+            return None  # a network fails more often than a peer lies
         since_s = self._sending_since_s
         if since_s is not None and now_s - since_s >= UNREAD_S:
             return fault("unread", f"it has read nothing for {UNREAD_S} s")

@@ -220,7 +220,7 @@ def sizes(node: Node) -> dict[str, int]:
     links = list(replica._links.values())
     return {
         "in flight": len(replica._in_flight),
-        "suspects": len(replica._suspects),
+        "suspects": sum(len(link.suspects) for link in links),
         "offers": sum(len(link.table.offers) for link in links),
         "names": sum(len(link.table._names) for link in links),
         "wanted": sum(len(link.wanted) + len(link.strange) for link in links),

@@ -206,6 +206,22 @@ def test_what_one_peer_does_not_supply_another_does() -> None:
     play_world(play)
 
 
+@pytest.mark.rule("X3")
+def test_a_suspicion_that_is_raised_and_never_explained_holds_up_no_growth() -> None:
+    async def play(world: World) -> None:
+        stage = await Stage.set(world)
+        evil = await stage.evil()
+        mark = stage.node.hub.replica.marks[stage.honest.log_id]
+        await evil.frontier(evil.offer(mark.log_id, mark.size, b"x" * 32))
+        await trio.sleep(1)
+        assert sizes(stage.node)["suspects"] == 1
+        grown = stage.honest.append(5_000)  # too many to be pushed
+        await trio.sleep(2)
+        assert stage.node.size(grown.log_id) == grown.size
+
+    play_world(play)
+
+
 def test_suspicions_raised_on_one_link_cost_the_others_nothing() -> None:
     async def play(world: World) -> None:
         stage = await Stage.set(world)
