@@ -181,6 +181,22 @@ class Payload:
         return tuple(map(document_tree, self.documents))
 
     @cached_property
+    def tree_source(self) -> merkle.NodeSource:
+        """The tree over the documents, worked out once: what proofs of them are made from."""
+        return merkle.kept_source_of_hashes([merkle.leaf_hash(encode(t)) for t in self.trees])
+
+    def leaf_source(self, document: int) -> merkle.NodeSource:
+        """The tree over a document's leaves, worked out once."""
+        if document not in self._leaf_sources:
+            hashes = document_leaf_hashes(self.documents[document])
+            self._leaf_sources[document] = merkle.kept_source_of_hashes(hashes)
+        return self._leaf_sources[document]
+
+    @cached_property
+    def _leaf_sources(self) -> dict[int, merkle.NodeSource]:
+        return {}
+
+    @cached_property
     def commit(self) -> bytes:
         """`payload_commit` (P3): 32 bytes."""
         return commitment(self.account, self.trees)
@@ -355,7 +371,7 @@ def container_account(head: bytes) -> bytes:
 def prove_leaf(payload: Payload, document: int, leaf: int) -> PayloadLeafProof:
     """The proof of one leaf (P4). ValueError when the payload has no such leaf."""
     source, document_path = _document_to_prove(payload, document)
-    leaf_path = merkle.inclusion_proof(document_leaf_hashes(source), leaf)
+    leaf_path = merkle.inclusion_path(payload.leaf_source(document), leaf, len(source.slices))
     return PayloadLeafProof(
         document,
         len(payload.documents),
@@ -376,8 +392,7 @@ def prove_run(payload: Payload, document: int, first: int, stop: int) -> Payload
     source, document_path = _document_to_prove(payload, document)
     if stop - first > MAX_RUN_LEAVES:
         raise ValueError(f"{stop - first:,} leaves: at most {MAX_RUN_LEAVES:,} in one proof")
-    hashes = document_leaf_hashes(source)
-    path = merkle.run_path(merkle.source_of_hashes(hashes), first, stop, len(hashes))
+    path = merkle.run_path(payload.leaf_source(document), first, stop, len(source.slices))
     return PayloadRunProof(
         document,
         len(payload.documents),
@@ -401,8 +416,8 @@ def _document_to_prove(
     source = payload.documents[document]
     if source.erased is not None:
         raise ValueError(f"document {document} was erased")
-    hashes = [merkle.leaf_hash(encode(tree)) for tree in payload.trees]
-    return source, tuple(merkle.inclusion_proof(hashes, document))
+    count = len(payload.documents)
+    return source, tuple(merkle.inclusion_path(payload.tree_source, document, count))
 
 
 def _check_size(size_bytes: int) -> None:

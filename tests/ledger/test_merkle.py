@@ -305,3 +305,20 @@ def test_a_run_outside_the_list_has_no_path(first: int, stop: int, size: int) ->
 def test_a_list_that_claims_2_to_the_60_leaves_costs_only_the_path() -> None:
     assert merkle.run_root([bytes(32)], 2**59 + 1, 2**60, [bytes(32)] * 60) is not None
     assert merkle.run_root([bytes(32)], 2**59 + 1, 2**60, [bytes(32)] * 59) is None
+
+
+@pytest.mark.rule("M1", "M2", "M3")
+@given(st.integers(1, 70), st.data())
+def test_a_source_that_keeps_its_nodes_gives_the_same_proofs(
+    size: int, data: st.DataObject
+) -> None:
+    hashes = merkle.leaf_hashes(made(size))
+    plain, kept = merkle.source_of_hashes(hashes), merkle.kept_source_of_hashes(hashes)
+    index = data.draw(st.integers(0, size - 1))
+    stop = data.draw(st.integers(index + 1, size))
+    assert merkle.root_at(kept, size) == mth(made(size))
+    assert merkle.inclusion_path(kept, index, size) == merkle.inclusion_path(plain, index, size)
+    assert merkle.run_path(kept, index, stop, size) == merkle.run_path(plain, index, stop, size)
+    assert merkle.consistency_path(kept, index + 1, size) == merkle.consistency_path(
+        plain, index + 1, size
+    )
