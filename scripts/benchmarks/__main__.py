@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.benchmarks.attribution import DEFAULT_MEGABYTES, DEFAULT_WINDOWS, attribution
 from scripts.benchmarks.derivation import DEFAULT_CHAINS, derivation
 from scripts.benchmarks.evidence import DEFAULT_USES, evidence
 from scripts.benchmarks.ledger import DEFAULT_EVENTS, DEFAULT_RUNS, ledger
@@ -88,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
     )
     five.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     _add_evidence(commands)
+    _add_attribution(commands)
     return top
 
 
@@ -103,6 +105,26 @@ def _add_evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     six.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
 
 
+def _add_attribution(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    seven = commands.add_parser("attribution", help="the index: building it, asking it, its size")
+    seven.add_argument(
+        "--texts",
+        type=folder,
+        metavar="DIR",
+        help="texts to index (default: the documentation and sources on this machine)",
+    )
+    sizes = ", ".join(str(size) for size in DEFAULT_MEGABYTES)
+    seven.add_argument(
+        "--megabytes",
+        type=positive,
+        action="append",
+        metavar="N",
+        help=f"text to index; may be repeated (default: {sizes})",
+    )
+    seven.add_argument("--windows", type=positive, default=DEFAULT_WINDOWS, metavar="N")
+    seven.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     if given.command == "ledger":
@@ -112,6 +134,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return derivation(given.texts, tuple(given.chain or DEFAULT_CHAINS), given.json)
     if given.command == "evidence":
         return evidence(given.texts, given.uses, given.json)
+    if given.command == "attribution":
+        sizes = tuple(given.megabytes or DEFAULT_MEGABYTES)
+        return attribution(sizes, given.texts, given.windows, given.json)
     if given.command == "mesh":
         return mesh(given.nodes, given.runs, given.dir)
     if given.command == "sync":
