@@ -58,6 +58,7 @@ COMMANDS: Final = {
         "prove": Entry("proving:prove", "Write an offline proof of a figure, event or span."),
         "verify": Entry("proving:verify", "Check a proof file; needs no home."),
         "check": Entry("care:check", "Re-hash everything that is stored."),
+        "index": Entry("indexing:index", "The index of the text that is held here."),
     },
     "Keep and move": {
         "compact": Entry("care:compact", "Make the store smaller."),

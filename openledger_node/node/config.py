@@ -44,6 +44,7 @@ SETTINGS: Final[dict[str, Setting]] = {
     "money.grant_expiry_epochs": Setting(1_000, 1, 100_000, "epochs"),
     "limits.document_bytes": Setting(64 * 2**20, 1, GIB, "bytes"),
     "limits.output_bytes": Setting(4 * 2**20, 1, 64 * 2**20, "bytes"),
+    "index.from_bytes": Setting(4 * 2**20, 0, 64 * GIB, "bytes"),
     "node.listen": Setting("0.0.0.0:4767"),
     "node.peers": Setting(()),
     "node.announce": Setting(()),
@@ -62,9 +63,9 @@ SETTINGS: Final[dict[str, Setting]] = {
     "log.file": Setting(""),
     "log.file_bytes": Setting(16 * 2**20, 2**16, GIB, "bytes"),
 }
-"""Keys of the sections `node`, `sync` and `log` are attributes as section_name, others as name."""
+"""Keys of the sections `index`, `node`, `sync`, `log` are attributes section_name, others name."""
 
-_PREFIXED: Final = ("node", "sync", "log")
+_PREFIXED: Final = ("index", "node", "sync", "log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Config:
     grant_expiry_epochs: int
     document_bytes: int
     output_bytes: int
+    index_from_bytes: int
     node_listen: str
     node_peers: tuple[str, ...]
     node_announce: tuple[str, ...]

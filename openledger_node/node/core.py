@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from openledger_node.ledger.errors import BadInput, Refused, UsageError
 from openledger_node.ledger.genesis import Genesis
@@ -29,6 +29,9 @@ from openledger_node.node.setup import open_log
 from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.store import Store
 from openledger_node.store.writer import Draft, LogWriter
+
+if TYPE_CHECKING:
+    from openledger_node.store.text_index import TextIndex
 
 Progress = Callable[[int, int | None, str], None]
 """progress(done, total or None, what): called now and then by anything that may last."""
@@ -84,6 +87,7 @@ class NodeCore:
         self._writer: LogWriter | None = None
         self.scopes: Recent[Any] = Recent(MAX_SCOPES_KEPT)
         self.maps: Recent[Any] = Recent(MAX_MAPS_KEPT)
+        self.index: TextIndex | None = None
         self.commons: Recent[tuple[bytes, ...]] = Recent(1)
         self.use_lock = threading.Lock()
         self.reservations = Reservations()

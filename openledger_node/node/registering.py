@@ -114,3 +114,20 @@ class Registering:
         from openledger_node.node import registry
 
         return registry.agent_show(self.core, id)
+
+    def index_status(self) -> r.IndexShown:
+        from openledger_node.node import indexing
+
+        return indexing.status(self.core)
+
+    def index_rebuild(self, progress: Progress = no_progress) -> r.IndexShown:
+        """Makes the index of held text again."""
+        from openledger_node.node import indexing
+
+        return indexing.rebuild(self.core, progress)
+
+    def index_verify(self, progress: Progress = no_progress) -> r.IndexShown:
+        """Holds the index to its digests and to the payloads."""
+        from openledger_node.node import indexing
+
+        return indexing.verify(self.core, progress)

@@ -164,3 +164,16 @@ class Agent:
 @dataclass(frozen=True, slots=True)
 class Agents:
     agents: tuple[Agent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexShown:
+    """The index of the text that is held here. `wrong` names what does not verify."""
+
+    contributions: int
+    waiting: int
+    erased: int
+    segments: int
+    text_bytes: int
+    file_bytes: int
+    wrong: tuple[str, ...]

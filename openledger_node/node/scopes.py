@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from openledger_node.attribution.leaves import registered_text
+from openledger_node.attribution.matching import IndexedScope, attribute_indexed
+from openledger_node.attribution.reference import Attribution, attribute
 from openledger_node.attribution.scope import (
     LedgerOrder,
     Scope,
@@ -45,6 +47,7 @@ class Placed:
 class Gathered:
     """A scope with the order and commitment of each contribution, and what is not held here.
 
+    Where `indexed` is given, `scope` is empty: the text is read from the index.
     `payloads` fills with the decoded payloads that proofs were made from, `unfollowed` with the
     derivations that counted in the last weights and whose maps are not held here. Of a scope of
     passages (retrieval.py) the n-th source is the n-th of `passages`.
@@ -57,6 +60,13 @@ class Gathered:
     payloads: dict[bytes, Payload] = field(default_factory=dict)
     unfollowed: set[bytes] = field(default_factory=set)
     passages: tuple[Placed, ...] = ()
+    indexed: IndexedScope | None = None
+
+    def find(self, tokens: list[bytes]) -> Attribution:
+        """R1 and R2 for an output: by the index where the scope is large, else by reading it."""
+        if self.indexed is not None:
+            return attribute_indexed(tokens, self.indexed)
+        return attribute(tokens, self.scope)
 
     def lacking(self) -> tuple[str, ...]:
         """Ids of what was due to be looked at and is not held here: contributions, derivations."""
@@ -100,7 +110,7 @@ def gather(
     held: Gathered | None = core.scopes.get(key)
     if held is not None:
         return held
-    parts = _Parts(snapshot, progress, len(chosen))
+    parts = _Parts(core, snapshot, progress)
     for contribution_id in chosen:
         view = final_contribution(state, contribution_id)
         if in_scope(view):
@@ -145,9 +155,8 @@ def in_scope(view: views.ContributionView) -> bool:
 def everything_held(core: NodeCore, snapshot: Snapshot, progress: Progress) -> Gathered:
     """All text held on this node; what is pending comes last."""
     state: StateReader = snapshot.state
-    found = list(bodies(snapshot, "data.contribute"))
-    parts = _Parts(snapshot, progress, len(found))
-    for located, _ in found:
+    parts = _Parts(core, snapshot, progress)
+    for located, _ in bodies(snapshot, "data.contribute"):
         view = views.contribution(state, located.event_id)
         account = located.log.genesis.account_id
         if view is None:
@@ -160,46 +169,83 @@ def everything_held(core: NodeCore, snapshot: Snapshot, progress: Progress) -> G
     return parts.gathered()
 
 
-class _Parts:
-    """Collects documents; each payload is read, checked and tokenised once."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A contribution of the scope whose payload is held here."""
 
-    def __init__(self, snapshot: Snapshot, progress: Progress, total: int) -> None:
+    contribution_id: bytes
+    owner: bytes
+    order: LedgerOrder
+    commons: bool
+    commit: bytes
+    size_bytes: int
+
+
+class _Parts:
+    """Collects contributions; then their text, by the index or from their payloads."""
+
+    def __init__(self, core: NodeCore, snapshot: Snapshot, progress: Progress) -> None:
+        self._core = core
         self._snapshot = snapshot
         self._progress = progress
-        self._total = total
-        self._done = 0
-        self._documents: list[ScopeDocument] = []
-        self._orders: dict[bytes, LedgerOrder] = {}
-        self._commits: dict[bytes, bytes] = {}
+        self._parts: list[_Part] = []
         self._missing: list[bytes] = []
 
     def add(
         self, contribution_id: bytes, owner: bytes, order: LedgerOrder, *, commons: bool
     ) -> None:
-        self._done += 1
-        self._progress(self._done, self._total, "contributions read")
         found = find_event(self._snapshot, contribution_id)
         commit = found.event.payload_commit if found else None
-        data = self._snapshot.payload(commit) if commit else None
-        if found is None or commit is None or data is None:
+        if found is None or commit is None or not self._snapshot.has_payload(commit):
             self._missing.append(contribution_id)
-            return
-        payload = decode_payload(data)
-        if payload.account != owner:
-            return
-        self._orders[contribution_id] = order
-        self._commits[contribution_id] = commit
-        for index, document in enumerate(payload.documents):
-            text = registered_text(document.slices, document.tokens)
-            if text is not None:
-                self._documents.append(
-                    ScopeDocument(contribution_id, order, index, owner, text.tokens(), commons)
-                )
+        elif self._snapshot.payload_account(commit) == owner:
+            size_bytes = found.event.payload_len
+            self._parts.append(_Part(contribution_id, owner, order, commons, commit, size_bytes))
 
     def gathered(self) -> Gathered:
+        """The scope; large ones are looked up in the index, which is brought up to date first."""
+        indexed = None
+        if sum(part.size_bytes for part in self._parts) >= self._core.config.index_from_bytes:
+            indexed = self._indexed()
+        documents = [] if indexed is not None else self._documents()
         return Gathered(
-            make_scope(self._documents),
-            self._orders,
-            self._commits,
+            make_scope(documents),
+            {part.contribution_id: part.order for part in self._parts},
+            {part.contribution_id: part.commit for part in self._parts},
             tuple(self._missing),
+            indexed=indexed,
         )
+
+    def _indexed(self) -> IndexedScope | None:
+        from openledger_node.node import indexing
+
+        indexing.update(self._core, self._progress)
+        return indexing.indexed_scope(
+            self._core,
+            {part.contribution_id: part.order for part in self._parts if not part.commons},
+            {part.contribution_id: part.order for part in self._parts if part.commons},
+        )
+
+    def _documents(self) -> list[ScopeDocument]:
+        """Every document's tokens; each payload is read, checked and tokenised once."""
+        documents = []
+        for done, part in enumerate(self._parts, 1):
+            self._progress(done, len(self._parts), "contributions read")
+            data = self._snapshot.payload(part.commit)
+            if data is None:
+                self._missing.append(part.contribution_id)
+                continue
+            for index, document in enumerate(decode_payload(data).documents):
+                text = registered_text(document.slices, document.tokens)
+                if text is not None:
+                    documents.append(
+                        ScopeDocument(
+                            part.contribution_id,
+                            part.order,
+                            index,
+                            part.owner,
+                            text.tokens(),
+                            part.commons,
+                        )
+                    )
+        return documents

@@ -23,7 +23,6 @@ from openledger_node.attribution.evidence import (
 )
 from openledger_node.attribution.leaves import cut_document, cut_text
 from openledger_node.attribution.reference import MAX_OUTPUT_TOKENS, Attribution
-from openledger_node.attribution.reference import attribute as find_spans
 from openledger_node.attribution.weights import Weights, count_tokens, weigh
 from openledger_node.credit import views
 from openledger_node.ledger.errors import BadInput, Refused, UsageError
@@ -115,7 +114,7 @@ def output_text(core: NodeCore, output: bytes) -> CanonText:
 
 def attribute_one(output: bytes, text: CanonText, gathered: Gathered) -> AttributedOutput:
     """R1 and R2 for one output, whose canonical text is `text`."""
-    found = find_spans(text.tokens(), gathered.scope)
+    found = gathered.find(text.tokens())
     if gathered.passages:
         found = in_documents(found, gathered.passages)
     return AttributedOutput(output, text, found, gathered.passages)

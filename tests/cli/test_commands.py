@@ -107,6 +107,8 @@ CALLS: Final[list[tuple[str, str, tuple[Any, ...], dict[str, Any]]]] = [
             "license": "",
         },
     ),
+    ("index status", "index_status", (), {}),
+    ("index rebuild", "index_rebuild", (), {}),
     ("model list", "model_list", (), {}),
     (f"model show {ID}", "model_show", (ID,), {}),
     (
@@ -269,8 +271,16 @@ def test_plain_output_says_something_within_100_columns(
     assert "\x1b" not in captured.out
 
 
+def test_an_index_that_does_not_verify_is_told_and_ends_with_status_1(
+    terminal: Terminal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert terminal.run("index", "verify") == 1
+    assert terminal.called[0] == "index_verify"
+    assert "wrong: " in capsys.readouterr().out
+
+
 def test_the_table_of_calls_covers_every_function_that_has_an_answer() -> None:
-    called = {name for _, name, _, _ in [*CALLS, *REFUSING]} | {"use_batch"}
+    called = {name for _, name, _, _ in [*CALLS, *REFUSING]} | {"use_batch", "index_verify"}
     assert set(ANSWERS) <= called
 
 

@@ -6,6 +6,7 @@
 | a link's reader and pump | one session | store anything |
 | lane | every write that replication makes | touch a socket |
 | follower | folding, closing epochs, erasing | touch a socket |
+| indexer | the files of the text index | anything else |
 | watcher | noticing other processes' writes | write |
 | keeper | the peer book and the report in the home | anything else |
 
@@ -43,6 +44,7 @@ from openledger_node.net.tls import TlsContext
 from openledger_node.node import forking, peers
 from openledger_node.node.core import NodeCore
 from openledger_node.node.daemon.following import Follower
+from openledger_node.node.daemon.indexer import Indexer
 from openledger_node.node.daemon.logs import daemon_log
 from openledger_node.node.daemon.metrics import serve_metrics
 from openledger_node.node.daemon.report import REPORT_S, sole_daemon, write_report
@@ -92,6 +94,7 @@ class Daemon:
         self.follower = Follower(
             core, self._io, log, self._needed, self.hub.seek, voter=voter, said=self._own_grown
         )
+        self.indexer = Indexer(core, self._io, log)
         self._since_ms = core.clock_ms()
         self._stopping = False
 
@@ -109,6 +112,7 @@ class Daemon:
                     await nursery.start(self.hub.run)
                     await self._open_doors(nursery)
                     nursery.start_soon(self.follower.run)
+                    nursery.start_soon(self.indexer.run)
                     nursery.start_soon(self._watcher().run)
                     nursery.start_soon(self._keep_book)
                     nursery.start_soon(self._keep_report)
@@ -269,6 +273,7 @@ class Daemon:
 
     def payload_stored(self, commit: bytes) -> None:
         self._log.info("payload_stored", commit=commit.hex()[:16])
+        self.indexer.poke()
 
     # What the hub tells.
 
