@@ -82,9 +82,12 @@ def encode_entries(entries: Iterable[Entry]) -> list[bytes]:
 
 @dataclass(slots=True)
 class FrontierIntake:
-    """Puts the parts of a frontier together as they come, and checks them (Y10, Y11)."""
+    """Checks the parts of a frontier as they come (Y10, Y11), and keeps them as they are.
 
-    entries: list[Entry] = field(default_factory=list)
+    A peer may leave a frontier unfinished: what waits for the rest is no more than its bytes.
+    """
+
+    _parts: list[bytes] = field(default_factory=list)
     _next_part: int = 0
     _logs: int = 0
     _size_bytes: int = 0
@@ -110,7 +113,6 @@ class FrontierIntake:
             else:
                 held_from, at = decode_varint(data, at)
             size, at = decode_varint(data, at)
-            tag = data[at : at + TAG_BYTES]
             at += TAG_BYTES
             if at > stop or held_from >= size:
                 raise fault("frontier", "an entry of a frontier is cut off, or holds nothing")
@@ -118,9 +120,31 @@ class FrontierIntake:
             logs += 1
             if logs > MAX_FRONTIER_LOGS:
                 raise fault("too_many_logs", f"a frontier of more than {MAX_FRONTIER_LOGS:,} logs")
-            if not held_from:
-                self.entries.append((name, Offer(size, tag)))
         self._last_name, self._logs = last, logs
+        self._parts.append(data)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The entries of logs held from their first event on."""
+        entries: list[Entry] = []
+        for data in self._parts:
+            at, stop = 0, len(data)
+            while at < stop:
+                name = data[at : at + SHORT_ID_BYTES]
+                at += SHORT_ID_BYTES + 1
+                held_from, size = data[at - 1], data[at]
+                if held_from:
+                    held_from, at = decode_varint(data, at - 1)
+                    size, at = decode_varint(data, at)
+                elif size < 0x80:  # numbers of one byte are not worth a call
+                    at += 1
+                else:
+                    size, at = decode_varint(data, at)
+                tag = data[at : at + TAG_BYTES]
+                at += TAG_BYTES
+                if not held_from:
+                    entries.append((name, Offer(size, tag)))
+        return entries
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ and waits for nothing: a peer, however slow, costs it marks (a size and a root f
   the log is fetched from others as ever: a suspicion is one peer's word.
 - X4 A log known to be forked counts in digests as its common prefix; past that prefix it is neither
   offered nor wanted. A branch of it that a cut names is asked for by that mark, from every peer in
-  turn.
+  turn, and after ROUND_MS again: a peer that had no such branch may have it by then.
 - X5 What grows here is pushed to peers known to hold all but the new part; the others are told the
   new mark. What came from a peer is told at once and pushed after a drawn delay of up to
   PUSH_DELAY_MS to those that have not said by then that they have it.
@@ -42,6 +42,8 @@ OPENING_MS: Final = 1_000
 """How long one link's new logs hold up those of the others: several round trips of the globe."""
 MAX_FETCHES_A_LINK: Final = 32
 """WANTs in flight on a link: enough to fill it with short logs, far below the protocol's 256."""
+MAX_NAMED_LOGS: Final = 4_000_000
+"""Named by all peers together, besides those held here: at 150 to 250 bytes, up to 1 GB."""
 MAX_PUSHED_EVENTS: Final = 256
 
 Draw = Callable[[int], int]
@@ -57,7 +59,7 @@ class Replica:
         self._draw = draw
         self._links: dict[int, PeerState] = {}
         self._in_flight: dict[bytes, Fetch] = {}
-        self._needed: dict[Mark, set[int]] = {}
+        self._needed: dict[Mark, dict[int, int]] = {}
         self._own_logs: set[bytes] = set()
         self._digests: tuple[bytes, bytes | None] | None = None
         self._round_at_ms: int | None = None
@@ -157,7 +159,7 @@ class Replica:
             del self._in_flight[log_id]
             self._offer_again(log_id)
         for asked in self._needed.values():
-            asked.discard(link)
+            asked.pop(link, None)
 
     def table(self, link: int) -> PeerTable:
         """What a link's peer is known to hold."""
@@ -176,13 +178,18 @@ class Replica:
 
         PeerFault `too_many_logs`, as in `have_came`.
         """
+        room = self._room()
+        known = self._links[link].table.offers
         for name, offer in entries:
-            self._check_room(link, name)
-            self._offered(link, name, offer, 0)
+            before = len(known)
+            if self._may_speak_of(link, name, room):
+                self._offered(link, name, offer, 0)
+                room -= len(known) - before
 
     def have_came(self, link: int, name: bytes, offer: Offer, now_ms: int) -> None:
         """The peer says that it holds a log up to a size now. PeerFault `too_many_logs`."""
-        self._check_room(link, name)
+        if not self._may_speak_of(link, name, self._room()):
+            return
         state = self._links[link]
         log_id = state.table.log_of(name)
         mine = self.marks.get(log_id) if log_id is not None else None
@@ -199,9 +206,20 @@ class Replica:
             if table.has_room(name):
                 self._offered(link, name, offer, 0)
 
-    def _check_room(self, link: int, name: bytes) -> None:
-        if not self._links[link].table.has_room(name):
+    def _room(self) -> int:
+        """How many logs more may be named on all links together."""
+        named = sum(len(state.table.offers) for state in self._links.values())
+        return MAX_NAMED_LOGS + len(self.marks) * len(self._links) - named
+
+    def _may_speak_of(self, link: int, name: bytes, room: int) -> bool:
+        """Whether an offer is taken note of. PeerFault `too_many_logs` past the link's own limit.
+
+        Where all links together name too many, new logs are passed over: a later round finds them.
+        """
+        table = self._links[link].table
+        if not table.has_room(name):
             raise fault("too_many_logs", f"it speaks of more than {MAX_TABLE_LOGS:,} logs")
+        return room > 0 or name in table.offers or table.log_of(name) in self.marks
 
     def _offered(self, link: int, name: bytes, offer: Offer, not_before_ms: int) -> None:
         state = self._links[link]
@@ -236,7 +254,7 @@ class Replica:
         state = self._links[link]
         if state.fetches >= MAX_FETCHES_A_LINK:
             return None
-        fetch = self._special(link, state) or self._plain(link, state, now_ms)
+        fetch = self._special(link, state, now_ms) or self._plain(link, state, now_ms)
         if fetch is not None:
             state.fetches += 1
             if fetch.log_id is not None and fetch.purpose == "fork":
@@ -249,10 +267,11 @@ class Replica:
                 state.opening += 1
         return fetch
 
-    def _special(self, link: int, state: PeerState) -> Fetch | None:
+    def _special(self, link: int, state: PeerState, now_ms: int) -> Fetch | None:
         for mark, asked in self._needed.items():
-            if link not in asked and mark.log_id not in self._in_flight:
-                asked.add(link)
+            is_due = now_ms - asked.get(link, now_ms - ROUND_MS) >= ROUND_MS
+            if is_due and mark.log_id not in self._in_flight:
+                asked[link] = now_ms
                 name = state.table.name(mark.log_id)
                 return Fetch(link, name, mark.log_id, 0, mark.size, "branch", mark)
         for log_id in state.suspects:
@@ -355,10 +374,13 @@ class Replica:
     def refused(self, fetch: Fetch, *, for_good: bool = False) -> None:
         """The peer did not supply it: not asked of it again until it offers more.
 
+        An offer of a log that is new here is forgotten: it was a word, and nothing behind it.
         `for_good`: this node does not take it, however long it grows while the link lasts.
         """
         state = self._links.get(fetch.link)
-        if state is not None and fetch.purpose == "grow":
+        if state is not None and fetch.log_id is None and not for_good:
+            state.table.offers.pop(fetch.name, None)
+        elif state is not None and fetch.purpose == "grow":
             state.refused[fetch.name] = MAX_SEQ if for_good else fetch.offered
         self.fetched(fetch)
 
@@ -391,9 +413,9 @@ class Replica:
 
     def need(self, mark: Mark) -> None:
         """A cut names this mark, and the history held here does not have it (X4)."""
-        self._needed.setdefault(mark, set())
+        self._needed.setdefault(mark, {})
 
-    def needs(self) -> Mapping[Mark, set[int]]:
+    def needs(self) -> Mapping[Mark, Mapping[int, int]]:
         return self._needed
 
     # Telling.

@@ -149,6 +149,8 @@ def _session(data: bytes) -> Any:
 def _frontier(data: bytes) -> Any:
     intake = FrontierIntake()
     intake.take(0, data)
+    if len(intake.entries) > intake._logs:
+        raise AssertionError("more entries than logs")
     return intake
 
 

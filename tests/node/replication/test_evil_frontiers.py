@@ -12,6 +12,7 @@ from openledger_node.sync import events as e
 from openledger_node.sync import messages as m
 from openledger_node.sync import replica as replicas
 from openledger_node.sync import table as tables
+from openledger_node.sync.frontier_entries import encode_entries
 from openledger_node.sync.outgoing import MAX_WANTS
 from openledger_node.sync.replica import MAX_FETCHES_A_LINK
 from openledger_node.sync.table import Offer
@@ -113,6 +114,46 @@ def test_names_past_the_limit_in_one_frontier_after_another(
             assert sizes(stage.node)["offers"] <= 1_010
             await trio.sleep(11)
         await stage.over(costs="too_many_logs")
+
+    play_world(play)
+
+
+def test_what_all_peers_name_together_is_bounded_and_honest_logs_come_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replicas, "MAX_NAMED_LOGS", 1_000)
+
+    async def play(world: World) -> None:
+        stage = await Stage.set(world)
+        crowd = [await stage.evil(f"evil {number}") for number in range(4)]
+        for evil in crowd:
+            await evil.frontier(*names(700))
+            await trio.sleep(0.1)
+            assert sizes(stage.node)["offers"] <= 1_000 + 2 * 6
+        await stage.honest_goes_on()
+        for evil in crowd:
+            await evil.link.aclose()
+        author = Node("author", world.random.randrange)
+        mark = author.append(1_000)
+        stage.honest.gets(author.holder.logs[author.log_id])
+        await trio.sleep(5)
+        assert stage.node.size(mark.log_id) == mark.size
+
+    play_world(play)
+
+
+def test_a_frontier_that_is_never_finished_costs_its_bytes_and_no_more() -> None:
+    async def play(world: World) -> None:
+        stage = await Stage.set(world)
+        evil = await stage.evil()
+        (part,) = encode_entries(names(20_000))
+        await evil.say(m.Frontier(0, 0, part))
+        await trio.sleep(1)
+        (runner,) = [r for r in stage.node.hub.links.values() if r.link.peer_id == evil.node_id]
+        held = runner.session._frontier
+        assert held is not None and b"".join(held._parts) == part
+        assert sizes(stage.node)["offers"] < 10
+        await stage.over(costs=None)
 
     play_world(play)
 
