@@ -72,7 +72,10 @@ def test_what_is_erased_is_hidden_at_once_and_leaves_the_files(coop: Coop) -> No
     (earliest,) = first.ppm
     owner = "alice" if coop["alice"].show(earliest).account_id == coop.ids["alice"] else "bob"
     coop[owner].data_erase(earliest)
-    coop.settle()
+    bundle = coop.file()
+    coop[owner].bundle_export(bundle, payloads=False)
+    coop[WITNESS].bundle_import(bundle)
+    coop[WITNESS].epoch_close()
     second = asked(coop, PASSAGE)
     assert earliest not in second.ppm and second.ppm
     folder = coop[WITNESS].core.home / "index"
