@@ -7,17 +7,18 @@ scope at the end of epoch e when it was handled in an epoch <= e and not withdra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from openledger_node.attribution.audit import Known, Member
 from openledger_node.attribution.evidence import Branch
+from openledger_node.attribution.matching import IndexedScope, attribute_indexed
 from openledger_node.attribution.reference import Attribution
-from openledger_node.attribution.scope import Scope, ScopeDocument, make_scope
+from openledger_node.attribution.scope import LedgerOrder, Scope, ScopeDocument, make_scope
 from openledger_node.attribution.together import attribute_together
 from openledger_node.credit import views
 from openledger_node.ledger.errors import BadInput, UsageError
 from openledger_node.ledger.kinds import DataContribute, UseReceipt
-from openledger_node.node.core import Progress
+from openledger_node.node.core import NodeCore, Progress
 from openledger_node.node.derivation_maps import MapsInForce, maps_in_force
 from openledger_node.node.reading import body_of, events_of, find_event
 from openledger_node.node.retrieval import (
@@ -35,9 +36,13 @@ from openledger_node.store.snapshot import Snapshot
 class PastScopes:
     """Scopes of past epochs over one snapshot of the store; each text is read once."""
 
-    def __init__(self, snapshot: Snapshot, progress: Progress) -> None:
+    def __init__(
+        self, snapshot: Snapshot, progress: Progress, core: NodeCore | None = None
+    ) -> None:
+        """With `core` large scopes are looked up in the home's index, else all are read."""
         self._snapshot = snapshot
         self._progress = progress
+        self._core = core
         self._texts: dict[bytes, HeldTexts | None] = {}
         self._common_since = _common_since(snapshot)
         self._of_models: dict[tuple[bytes, int], PastScope] = {}
@@ -71,6 +76,31 @@ class PastScopes:
         found = find_event(self._snapshot, contribution_id)
         commit = found.event.payload_commit if found is not None else None
         return commit is not None and self._snapshot.has_payload(commit)
+
+    def indexed(
+        self, orders: Mapping[bytes, LedgerOrder], commons: Iterable[bytes]
+    ) -> IndexedScope | None:
+        """The scope of contributions in the index; None when it is small or not all there."""
+        if self._core is None:
+            return None
+        from openledger_node.node import indexing
+
+        sources = {key: order for key, order in orders.items() if self._bytes_of(key)}
+        common = {key: (0, b"", 0) for key in commons if self._bytes_of(key)}
+        size_bytes = sum(map(self._bytes_of, (*sources, *common)))
+        if size_bytes < self._core.config.index_from_bytes:
+            return None
+        indexing.update(self._core, self._progress)
+        return indexing.indexed_scope(self._core, sources, common)
+
+    def _bytes_of(self, contribution_id: bytes) -> int:
+        """The size of a payload that is held here and is its contribution's own; else 0."""
+        found = find_event(self._snapshot, contribution_id)
+        commit = found.event.payload_commit if found is not None else None
+        if found is None or commit is None:
+            return 0
+        own = self._snapshot.payload_account(commit) == found.log.genesis.account_id
+        return found.event.payload_len if own else 0
 
     def maps(self, subjects: Iterable[bytes], epoch: int) -> MapsInForce:
         return maps_in_force(self._snapshot, subjects, epoch=epoch)
@@ -168,6 +198,8 @@ class PastScope:
         self._common = commons
         self._commons_missing = not all(scopes.holds(key) for key in commons)
         self._whole_scope: Scope | None = None
+        self._indexed: IndexedScope | None = None
+        self._looked_up = False
 
     @property
     def missing(self) -> tuple[bytes, ...]:
@@ -197,6 +229,12 @@ class PastScope:
         """What each output draws on. BadInput when a passage lies outside its contribution."""
         if self._listed is not None:
             return self._of_passages(self._listed, outputs, separator)
+        if not self._looked_up:
+            orders = {key: member.order for key, member in self._members.items()}
+            self._indexed = self._scopes.indexed(orders, self._common)
+            self._looked_up = True
+        if self._indexed is not None:
+            return [attribute_indexed(tokens, self._indexed) for tokens in outputs]
         if self._whole_scope is None:
             sources = [
                 document

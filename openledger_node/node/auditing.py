@@ -223,7 +223,7 @@ def judge_challenges(core: NodeCore, progress: Progress = no_progress) -> list[D
             return target not in under_way and core.device not in views.votes(state, target)
 
         drafts: list[Draft] = []
-        scopes = PastScopes(snapshot, progress)
+        scopes = PastScopes(snapshot, progress, core)
         for receipt in receipts:
             if len(drafts) < MAX_VERDICTS_AT_ONCE and is_open(receipt.receipt_id):
                 vote = _vote(snapshot, receipt, hold_epochs, scopes)

@@ -13,6 +13,7 @@ from typing import Final, cast
 
 from openledger_node.ledger.errors import Refused, UsageError
 from openledger_node.ledger.kinds import GROUNDS, AuditChallenge, Ground
+from openledger_node.node.audit_scopes import PastScopes
 from openledger_node.node.auditing import Audited, audit_receipt
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.finality import judged_append
@@ -45,7 +46,8 @@ def challenge(
             ground = "derivation"
         audited = None
         if ground is None:
-            audited = audit_receipt(snapshot, target, outputs, progress)
+            scopes = PastScopes(snapshot, progress, core)
+            audited = audit_receipt(snapshot, target, outputs, scopes=scopes)
             if audited.absent:
                 raise _nothing_to_go_by(text)
     if audited is not None and audited.ground is None:
