@@ -23,7 +23,9 @@ from openledger_node.attribution.canon import canonical_text
 from openledger_node.attribution.evidence import SpanProof, decode_evidence
 from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.payload import decode_payload
+from openledger_node.node.audit_scopes import PastScopes
 from openledger_node.node.auditing import audit_receipt
+from openledger_node.node.core import no_progress
 from scripts.benchmarks.laundering import texts_of_folder, texts_of_machine
 from scripts.benchmarks.machine import this_machine
 
@@ -98,7 +100,8 @@ def measure(documents: Sequence[str], uses: int) -> Figures:
             sizes.append(file.stat().st_size)
         began = time.perf_counter()
         with home.core.store.read() as snapshot:
-            audited = audit_receipt(snapshot, bytes.fromhex(receipt))
+            scopes = PastScopes(snapshot, no_progress, home.core)
+            audited = audit_receipt(snapshot, bytes.fromhex(receipt), scopes=scopes)
         audit_ms = (time.perf_counter() - began) * 1e3
         assert audited.findings == ()
     return Figures(
