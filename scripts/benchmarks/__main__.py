@@ -13,6 +13,7 @@ from scripts.benchmarks.evidence import DEFAULT_USES, evidence
 from scripts.benchmarks.ledger import DEFAULT_EVENTS, DEFAULT_RUNS, ledger
 from scripts.benchmarks.meshing import DEFAULT_NODES, mesh
 from scripts.benchmarks.peers import DEFAULT_ENTRIES, DEFAULT_REPEATS, peers
+from scripts.benchmarks.resting import DEFAULT_SECONDS, resting
 from scripts.benchmarks.syncing import DEFAULT_EVENTS as DEFAULT_SYNC_EVENTS
 from scripts.benchmarks.syncing import sync
 from scripts.benchmarks.works import WORKS
@@ -90,6 +91,9 @@ def parser() -> argparse.ArgumentParser:
     five.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     _add_evidence(commands)
     _add_attribution(commands)
+    eight = commands.add_parser("resting", help="a daemon that has nothing to do")
+    eight.add_argument("--seconds", type=positive, default=DEFAULT_SECONDS, metavar="S")
+    eight.add_argument("--runs", type=positive, default=1, metavar="R")
     return top
 
 
@@ -137,6 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command == "attribution":
         sizes = tuple(given.megabytes or DEFAULT_MEGABYTES)
         return attribution(sizes, given.texts, given.windows, given.json)
+    if given.command == "resting":
+        return resting(given.seconds, given.runs)
     if given.command == "mesh":
         return mesh(given.nodes, given.runs, given.dir)
     if given.command == "sync":

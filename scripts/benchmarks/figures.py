@@ -56,6 +56,8 @@ GOALS: Final[Mapping[tuple[str, str], Goal]] = {
     ("reopen", "reopening the home"): Goal(ceiling=300),
     ("uses", "record_use"): Goal(floor=500),
     ("start", "oln status"): Goal(ceiling=400),
+    ("resting", "processor"): Goal(ceiling=1.0),
+    ("resting", "memory"): Goal(ceiling=120),
     ("sync", "empty to all"): Goal(floor=200_000, least_events=1_000_000),
     ("sync", "receiver's peak memory"): Goal(ceiling=150),
     ("sync", "framing"): Goal(ceiling=8, least_events=100_000),
