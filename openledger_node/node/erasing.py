@@ -5,8 +5,9 @@ away wherever it is honoured; events, receipts and credits stay as they are. Of 
 evidence and its outputs go. A payload that was erased here is not taken in again. An event that
 names another account's payload has nothing erased by it (claims.py).
 
-With a contribution go its branches of all evidence held here, since they carry its text (P6); the
-other branches stay provable. What outputs quote of it stays: outputs are their providers' own.
+With a contribution go its branches of all evidence held here, since they carry its text (P6), and
+its part of the index; the other branches stay provable. What outputs quote of it stays: outputs are
+their providers' own.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def erase(core: NodeCore, text: str, reason: str = "") -> Recorded:
     _forget(core, found, commits)
     if found.event.kind == _CONTRIBUTE:
         _forget_branches(core, [found.event_id])
+        _forget_index(core)
     return done
 
 
@@ -81,6 +83,8 @@ def honour_erasures(core: NodeCore) -> int:
         _forget(core, target, commits)
     erased = [t.event_id for t, _ in honoured.values() if t.event.kind == _CONTRIBUTE]
     _forget_branches(core, erased)
+    if erased:
+        _forget_index(core)
     return len(honoured)
 
 
@@ -113,6 +117,15 @@ def commits_of(found: Located) -> list[bytes]:
     except BadInput:
         return commits
     return [*commits, body.output_root] if isinstance(body, UseReceipt) else commits
+
+
+def _forget_index(core: NodeCore) -> None:
+    """Takes erased text out of the index's files, where this home has an index."""
+    if not (core.home / "index").is_dir():
+        return
+    from openledger_node.node import indexing  # loads numpy: only where there is an index
+
+    indexing.take_out_erased(core)
 
 
 def _forget_branches(core: NodeCore, gone: list[bytes]) -> None:

@@ -57,6 +57,20 @@ def update(core: NodeCore, progress: Progress = no_progress) -> int:
     return len(fresh) + len(gone)
 
 
+def take_out_erased(core: NodeCore) -> int:
+    """Rewrites the files without what is not held any more; how many contributions went.
+
+    However little text is left: what was erased must not stay in the files of an index that is not
+    used any more.
+    """
+    index = open_index(core)
+    with core.store.read() as snapshot:
+        gone = index.contributions() - _held(snapshot).keys()
+    if gone:
+        index.change((), gone)
+    return len(gone)
+
+
 def update_if_large(core: NodeCore, progress: Progress = no_progress) -> int:
     """As `update`, where there is text enough that scopes may be looked up."""
     with core.store.read() as snapshot:

@@ -113,6 +113,23 @@ def test_no_file_of_a_home_holds_the_text_after_erasing_and_compacting(
         assert on_disk(coop.place / home, b"harbour199") == []
 
 
+@pytest.mark.rule("P6")
+def test_the_files_of_an_index_lose_the_text_however_little_is_left(slow: Ready, used: str) -> None:
+    coop = slow.coop
+    for home in ("maker", "alice"):
+        assert coop[home].index_rebuild().contributions == 2
+        assert on_disk(coop.place / home / "index", HIDDEN)
+    (coop.place / "alice-harbour.txt").unlink()
+    erase(coop, "alice", slow.harbour)
+    for home in ("maker", "alice"):
+        assert on_disk(coop.place / home / "index", HIDDEN) == []
+        assert coop[home].index_status().contributions == 1
+        assert coop[home].index_verify().wrong == ()
+        coop[home].compact()
+        coop.shut(home)
+        assert on_disk(coop.place / home, HIDDEN) == []
+
+
 def test_receipts_and_credits_stay_as_they_are(slow: Ready, used: str) -> None:
     coop = slow.coop
     with coop[WITNESS].core.store.read() as snapshot:
