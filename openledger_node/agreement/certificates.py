@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal, final
 
 from openledger_node.ledger.errors import BadInput, VerificationFailed
@@ -19,6 +20,9 @@ from openledger_node.ledger.genesis import Genesis, faults_tolerated, quorum
 from openledger_node.ledger.keys import PublicKey, SigningKey
 
 Word = Literal["notar", "final", "skip"]
+CHECKED_VOTES: Final = 2**14
+"""Signatures that are remembered as checked. Rounds are read again at every step; 31 seats cast
+some hundred votes in an epoch and repeat them in certificates."""
 _MAKE: Final = object()
 
 
@@ -80,9 +84,14 @@ class Ballot:
         """Whether `signature` is this seat's on this ballot."""
         if not 0 <= seat < len(seats.seats):
             return False
-        return seats.key(seat).verifies_parts(
-            signature, self.word, self.ledger_id, self.epoch, self.view, self.named
-        )
+        return _is_signed(self, seats.key(seat), signature)
+
+
+@lru_cache(maxsize=CHECKED_VOTES)
+def _is_signed(ballot: Ballot, key: PublicKey, signature: bytes) -> bool:
+    return key.verifies_parts(
+        signature, ballot.word, ballot.ledger_id, ballot.epoch, ballot.view, ballot.named
+    )
 
 
 @final

@@ -12,10 +12,10 @@ after a crash it goes on from the last one and never says two things.
   frontiers and cut inherited; or on frontiers alone with SKIP certificates for all earlier views.
 - A4 notar, one a view, for a valid proposal whose cut this seat computed itself.
 - A5 final, on a NOTAR certificate, which it carries, without an own skip of that view.  A6 skip,
-  when the view's timer expired, without an own final of that view.
+  when the view's timer expired, or on a SKIP certificate, without an own final of that view.
 
-So every view ends for everybody by what honest seats say alone: either all of them said skip, or
-one said final and its event carries the NOTAR certificate.
+So every view ends for everybody by what honest seats say alone, whatever others showed to some of
+them: either all of the honest said skip, or one said final and its event carries the certificate.
 
 With n = 1 a good epoch is frontier, propose, notar, final, and after the fold, state.
 """
@@ -109,6 +109,8 @@ def next_event(
     view = current_view(round_)
     for at in range(view + 1):
         said = _finalise(round_, seat, at)
+        if said is None and _is_skipped(round_, at):
+            said = _skip(round_, seat, at)
         if said is not None:
             return said
     return (

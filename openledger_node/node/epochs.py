@@ -26,9 +26,11 @@ from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.results import EpochClosed
 from openledger_node.node.witness_logs import (
     StoredHistories,
+    closures,
     held_by,
     load_round,
     note_set,
+    rounds_from,
     seat_set,
     seat_set_of,
     unheld_marks,
@@ -56,17 +58,22 @@ def is_due(snapshot: Snapshot) -> bool:
 def has_pending(snapshot: Snapshot) -> bool:
     """Whether something other than witnesses' votes is not final yet."""
     seats = seat_set(snapshot)
+    ends = closures(snapshot)
+    for proof in snapshot.forks():
+        ends.setdefault(proof.head_a.log_id, proof.common)
     for log in snapshot.logs():
         if log.head is None:
             continue
         mark = snapshot.cut_mark(log.log_id)
         start = mark.size if mark else 0
-        if log.head.size <= start:
+        # What follows where a log was closed or forked may never be final: it makes no epoch due.
+        size = min(log.head.size, ends.get(log.log_id, log.head.size))
+        if size <= start:
             continue
         if seats.index_of(log.genesis.account_id, log.genesis.device) is None:
             return True
-        for first in range(start, log.head.size, 4096):
-            stop = min(log.head.size, first + 4096)
+        for first in range(start, size, 4096):
+            stop = min(size, first + 4096)
             leaves = snapshot.leaves(log.log_id, first, stop)
             if any(not _is_vote(leaf) for leaf in leaves):
                 return True
@@ -147,14 +154,14 @@ def missing_marks(core: NodeCore, snapshot: Snapshot) -> list[Mark]:
     """Marks that the next cut names, or may, and that growing alone will not bring here.
 
     So it is where this home holds another branch of a forked log than the one that was decided, or
-    than the one that a seat speaks of. Seats that have decided the next epoch already speak of the
-    one after it, and their frontiers then name the history in which its proposal lies.
+    than the one that a seat speaks of. Seats that have decided the next epoch already speak of
+    later ones, and their frontiers then name the history in which its proposal lies.
     """
     epoch = snapshot.last_epoch() + 1
     round_ = load_round(core, snapshot, epoch)
     decided = round_.decision(snapshot.cut_marks())
     if decided is None:
-        return unheld_marks(snapshot, (round_, load_round(core, snapshot, epoch + 1)))
+        return unheld_marks(snapshot, rounds_from(core, snapshot, epoch))
     histories = StoredHistories(snapshot)
     forked = {proof.head_a.log_id for proof in snapshot.forks()}
     missing = []

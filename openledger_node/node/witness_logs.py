@@ -30,6 +30,8 @@ from openledger_node.store.snapshot import LogInfo, Snapshot
 
 MAX_UNHELD_MARKS: Final = 64
 """Marks of other histories that are asked for at a time: a forked log has two, or few more."""
+MAX_EPOCHS_AHEAD: Final = 64
+"""How far past a home's own epoch it reads what frontiers name, to find what it lacks."""
 CHECKED_HEADS: Final = 2**16
 """Signatures of heads that are remembered as checked: an epoch's frontiers of 20 seats in full."""
 
@@ -120,12 +122,8 @@ def load_round(core: NodeCore, snapshot: Snapshot, epoch: int) -> Round:
     only when the one before is decided; the search begins there.
     """
     seats = seat_set(snapshot)
-    since = {}
-    for log in snapshot.logs():
-        mark = snapshot.cut_mark(log.log_id)
-        since[log.log_id] = mark.size if mark else 0
     round_ = Round(core.ledger_id, epoch, seats)
-    for _, _, event in witness_events(snapshot, seats, since):
+    for _, _, event in witness_events(snapshot, seats, _final_sizes(snapshot)):
         if getattr(event.body, "epoch", None) == epoch:
             round_.add(event)
     return round_
@@ -140,6 +138,22 @@ def all_evidence(core: NodeCore, snapshot: Snapshot) -> list[tuple[int, Evidence
         if epoch is not None:
             rounds.setdefault(epoch, Round(core.ledger_id, epoch, seats)).add(event)
     return [(epoch, one) for epoch in sorted(rounds) for one in evidence_of(rounds[epoch])]
+
+
+def rounds_from(core: NodeCore, snapshot: Snapshot, epoch: int) -> list[Round]:
+    """What is known of the votes on an epoch and on those after it that seats speak of already."""
+    seats = seat_set(snapshot)
+    rounds = {epoch: load_round(core, snapshot, epoch)}
+    for _, _, event in witness_events(snapshot, seats, _final_sizes(snapshot)):
+        later = getattr(event.body, "epoch", 0)
+        if event.kind == "witness.frontier" and epoch < later < epoch + MAX_EPOCHS_AHEAD:
+            rounds.setdefault(later, Round(core.ledger_id, later, seats)).add(event)
+    return list(rounds.values())
+
+
+def _final_sizes(snapshot: Snapshot) -> dict[bytes, int]:
+    """How far each log is final."""
+    return {mark.log_id: mark.size for mark in snapshot.cut_marks().values()}
 
 
 def closures(snapshot: Snapshot) -> dict[bytes, int]:

@@ -36,11 +36,19 @@ LEDGER = digest("ledger")
 class Node:
     """One node: its disk, its hub, and what its hooks heard."""
 
-    def __init__(self, name: str, draw: Callable[[int], int]) -> None:
+    def __init__(
+        self,
+        name: str,
+        draw: Callable[[int], int],
+        *,
+        ledger_id: bytes = LEDGER,
+        account: bytes | None = None,
+    ) -> None:
         self.name = name
+        self.ledger_id = ledger_id
         self.transport = SigningKey(digest("transport", name))
         self.device = SigningKey(digest("device", name))
-        self.account = digest("account", name)
+        self.account = account or digest("account", name)
         self.holder = MemoryHolder()
         self.known: set[Owner] = set()
         self.found: list[tuple[ForkEvidence, bool]] = []
@@ -60,11 +68,11 @@ class Node:
 
     def _new_hub(self) -> Hub:
         identity = Identity(
-            LEDGER,
+            self.ledger_id,
             self.node_id,
             self.account,
             self.device.public.raw,
-            lambda peer: sign_link(self.device, LEDGER, self.node_id, peer),
+            lambda peer: sign_link(self.device, self.ledger_id, self.node_id, peer),
         )
         return Hub(
             identity,
@@ -87,7 +95,8 @@ class Node:
         """Goes on in a new log."""
         nonce = digest("nonce", self.name, self._logs)[:16]
         self._logs += 1
-        self.genesis = LogGenesis(1, LEDGER, self.account, self.device.public.raw, nonce, previous)
+        device = self.device.public.raw
+        self.genesis = LogGenesis(1, self.ledger_id, self.account, device, nonce, previous)
         self.holder.own = self.genesis.log_id
         self._write([self._leaf(0)])
 

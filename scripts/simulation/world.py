@@ -52,7 +52,7 @@ class Outcome:
 
 
 @dataclass
-class _Machine:
+class Machine:
     """A node and the tasks that run while it is up."""
 
     node: Node
@@ -70,15 +70,16 @@ class Run:
     def __init__(self, seed: int, count: int) -> None:
         self.outcome = Outcome(seed)
         self._rng = random.Random(seed)
-        self._machines = [
-            _Machine(Node(f"n{number}", self._rng.randrange)) for number in range(count)
-        ]
+        self._machines = [Machine(self._make(number)) for number in range(count)]
         self._wires: dict[tuple[int, int], Wire] = {}
         self._side: set[int] | None = None
         self._acknowledged: dict[tuple[bytes, int], bytes] = {}
         self._forked: set[bytes] = set()
         self._trace = hashlib.sha256()
         self._calm = False
+
+    def _make(self, number: int) -> Node:
+        return Node(f"n{number}", self._rng.randrange)
 
     def _note(self, *what: object) -> None:
         self._trace.update(f"{trio.current_time():.6f} {what}\n".encode())
@@ -114,17 +115,21 @@ class Run:
         await started.wait()
         self._note("start", number)
 
-    async def _live(self, machine: _Machine, started: trio.Event) -> None:
+    async def _live(self, machine: Machine, started: trio.Event) -> None:
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 await nursery.start(machine.node.hub.run)
                 machine.scope = scope
                 started.set()
-                while True:
-                    await trio.sleep(LOOK_S)
-                    self._leave_logs(machine)
+                await self._tend(machine)
 
-    def _leave_logs(self, machine: _Machine) -> None:
+    async def _tend(self, machine: Machine) -> None:
+        """What a node does besides replication, for as long as it is up."""
+        while True:
+            await trio.sleep(LOOK_S)
+            self._leave_logs(machine)
+
+    def _leave_logs(self, machine: Machine) -> None:
         """A node whose log went on elsewhere, or forked, goes on in a new one."""
         node = machine.node
         forked = node.log_id in node.hub.replica.forks
@@ -186,7 +191,7 @@ class Run:
 
     async def _storm(self) -> None:
         until = trio.current_time() + STORM_S
-        forger = self._rng.randrange(len(self._machines))
+        forger = self._forger()
         forge_at = trio.current_time() + STORM_S * self._rng.random()
         while trio.current_time() < until:
             await trio.sleep(self._rng.expovariate(4))
@@ -194,6 +199,10 @@ class Run:
                 self._forge(forger)
                 forge_at = float("inf")
             await self._one_thing()
+
+    def _forger(self) -> int:
+        """Whose device signs two histories."""
+        return self._rng.randrange(len(self._machines))
 
     async def _one_thing(self) -> None:
         chance = self._rng.random()

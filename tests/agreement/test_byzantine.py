@@ -433,3 +433,21 @@ def test_bodies_of_any_shape_never_raise(said: list[tuple[int, Any]], hurry: boo
     round_.decision({})
     evidence_of(round_)
     assert len(seats.seats) == len(keys)
+
+
+@pytest.mark.rule("A2", "A6")
+def test_a_seat_that_left_a_view_by_a_skip_certificate_says_skip_too() -> None:
+    honest, liar = meet()
+    one, two, three = honest
+    for member in (one, two):
+        assert member.step(expired=True)
+    for event in (one.said[-1], two.said[-1], vote(liar, "skip", 0, None)):
+        three.round.add(event)
+    assert current_view(three.round) == 1
+    assert three.step()
+    assert three.said[-1].kind == "witness.skip"
+    # The others were not shown the liar's vote: with this one they need it no more.
+    for member, other in ((one, two), (two, one)):
+        member.round.add(other.said[-1])
+        member.round.add(three.said[-1])
+        assert current_view(member.round) == 1

@@ -25,6 +25,8 @@ from openledger_node.node.sharing import WishList
 from openledger_node.node.voting import Voter
 
 LOOK_FOR_SEAT_S: Final = 5.0
+COMPARE_S: Final = 2.0
+"""How often a restored seat asks the others whether they hold the same."""
 GATHER_S: Final = 0.02
 """What arrives together is folded together."""
 
@@ -34,7 +36,8 @@ Io = Callable[..., Awaitable[Any]]
 class Follower:
     """The tasks that fold. `needed(marks)` hears of marks that a cut names and no log here has.
 
-    `said()` hears that the own log grew by votes.
+    `said()` hears that the own log grew by votes, `compare()` that a seat waits to hear who holds
+    what this home holds.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Follower:
         *,
         voter: Voter,
         said: Callable[[], None],
+        compare: Callable[[], None],
     ) -> None:
         self._core = core
         self._io = io
@@ -56,6 +60,7 @@ class Follower:
         self._wishes = WishList(core)
         self._voter = voter
         self._said = said
+        self._compare = compare
         self._vote_at_s = math.inf
         self._cannot_vote = False
         self._accused: set[tuple[int, int, str]] = set()
@@ -129,6 +134,8 @@ class Follower:
             if not self._cannot_vote:
                 self._log.warning("seat_waits", reason="copied or restored: waits for all others")
             self._cannot_vote = True
+            self._compare()
+            self._vote_at_s = trio.current_time() + COMPARE_S
             return
         await self._io(file_verdicts, self._core)
         wait_ms = await self._io(self._voter.step)

@@ -92,7 +92,14 @@ class Daemon:
         self.hub: Hub = hub_of(core, self._io, hooks=self)
         voter = Voter(core, now_ms=_monotonic_ms, agreeing=self._agreeing)
         self.follower = Follower(
-            core, self._io, log, self._needed, self.hub.seek, voter=voter, said=self._own_grown
+            core,
+            self._io,
+            log,
+            self._needed,
+            self.hub.seek,
+            voter=voter,
+            said=self._own_grown,
+            compare=self.hub.ask_everybody,
         )
         self.indexer = Indexer(core, self._io, log)
         self._since_ms = core.clock_ms()

@@ -184,6 +184,12 @@ class Hub:
         if marks:
             self.wake_all()
 
+    def ask_everybody(self) -> None:
+        """Begins a round with every peer: something waits to hear who holds the same (X6)."""
+        for runner in self.links.values():
+            if runner.peer is not None and not runner.is_asking:
+                runner.ask_digest()
+
     def fork_known(self, proof: ForkEvidence, *, source: int | None = None) -> None:
         """A verified and kept proof: peers hear of it ahead of everything else."""
         if not self.replica.fork_known(proof):

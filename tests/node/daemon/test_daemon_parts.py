@@ -94,7 +94,14 @@ def follow(
     sought: list[Any] = []
     voter = Voter(core, now_ms=core.clock_ms)
     follower = Follower(
-        core, run_at_once, log, needed.extend, sought.extend, voter=voter, said=lambda: None
+        core,
+        run_at_once,
+        log,
+        needed.extend,
+        sought.extend,
+        voter=voter,
+        said=lambda: None,
+        compare=lambda: None,
     )
 
     async def main() -> None:

@@ -1,0 +1,460 @@
+"""Simulated nodes that close epochs: the real vote rules and the real fold over a disk in memory.
+
+A `Citizen` is a simulated node with an account. It follows what the seats decide and folds it; with
+a seat it says what `agreement.machine` asks of it. What a crash leaves is its logs: state, cuts and
+rounds are made from them again. A disk that was restored may have forgotten votes: then its seat
+waits as a real one does. A `Liar` has a seat too, and votes for everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import trio
+
+from openledger_node.agreement.certificates import SeatSet, genesis_seats, sign_vote
+from openledger_node.agreement.cut import merged
+from openledger_node.agreement.evidence import evidence_of
+from openledger_node.agreement.machine import (
+    FoldResult,
+    Held,
+    Said,
+    Seat,
+    current_view,
+    next_event,
+    state_event,
+)
+from openledger_node.agreement.rounds import Decided, Evidence, Round, Witnessed
+from openledger_node.credit.fold import Folded, fold, initial_state
+from openledger_node.credit.inputs import Cut
+from openledger_node.ledger.accounts import (
+    AccountCreate,
+    Inception,
+    device_signature,
+    next_commitment,
+    root_signatures,
+)
+from openledger_node.ledger.errors import BadInput, VerificationFailed
+from openledger_node.ledger.events import encode_event, event_id, parse_event
+from openledger_node.ledger.genesis import MAX_AMOUNT_MICRO, Genesis, network_params
+from openledger_node.ledger.heads import Mark, SignedHead, verify_head
+from openledger_node.ledger.keys import SigningKey
+from openledger_node.ledger.kinds import MoneyIssue, MoneyTransfer, parse_body
+from openledger_node.ledger.merkle import EMPTY_ROOT, leaf_hashes, root_of_hashes
+from openledger_node.ledger.votes import (
+    WitnessFinal,
+    WitnessFrontier,
+    WitnessNotar,
+    WitnessPropose,
+    WitnessSkip,
+)
+from scripts.simulation.holder import MemoryHolder, MemoryLog
+from scripts.simulation.nodes import Node, digest
+
+SEATS: Final = 4
+EPOCH_S: Final = 2.0
+T0_S: Final = 1.0
+MAX_SAID_A_STEP: Final = 64
+
+_WITNESS: Final = b"witness."
+_KIND_WINDOW_BYTES: Final = 32
+
+
+def inception_of(name: str) -> tuple[Inception, SigningKey]:
+    """An account's inception and its root key; both follow from its name."""
+    root, after = SigningKey(digest("root", name)), SigningKey(digest("next", name))
+    commitment = next_commitment([after.public.raw], 1)
+    return Inception(1, (root.public.raw,), 1, commitment, digest("salt", name)[:16]), root
+
+
+def found(names: Sequence[str]) -> Genesis:
+    """A ledger whose seats are these nodes; the first issues."""
+    inceptions = [inception_of(name)[0] for name in names]
+    devices = [SigningKey(digest("device", name)).public.raw for name in names]
+    first = inceptions[0].account_id
+    return Genesis(
+        1,
+        "simulated",
+        digest("genesis")[:16],
+        1,
+        network_params((first,)),
+        tuple(zip(inceptions, devices, strict=True)),
+        ((first, MAX_AMOUNT_MICRO),),
+    )
+
+
+class Histories:
+    """The histories on a disk, as cuts and folds ask for them. Roots are kept: lists only grow."""
+
+    def __init__(self) -> None:
+        self.holder = MemoryHolder()
+        self._roots: dict[int, tuple[list[bytes], dict[int, bytes]]] = {}
+
+    def of(self, log_id: bytes) -> list[MemoryLog]:
+        shown = self.holder.logs.get(log_id)
+        held = [shown] if shown is not None else []
+        return [log for log in [*held, *self.holder.branches.get(log_id, [])] if log.head]
+
+    def root(self, log: MemoryLog, size: int) -> bytes:
+        if log.head is not None and log.head.size == size:
+            return log.head.root
+        _, known = self._roots.setdefault(id(log.leaves), (log.leaves, {}))
+        if size not in known:
+            known[size] = root_of_hashes(leaf_hashes(log.leaves[:size]))
+        return known[size]
+
+    def having(self, mark: Mark) -> MemoryLog | None:
+        for log in self.of(mark.log_id):
+            if len(log.leaves) >= mark.size and self.root(log, mark.size) == mark.root:
+                return log
+        return None
+
+    def common(self, log_id: bytes, a: tuple[int, bytes], b: tuple[int, bytes]) -> int:
+        one, other = self.having(Mark(log_id, *a)), self.having(Mark(log_id, *b))
+        if one is None or other is None:
+            return 0
+        size = min(a[0], b[0])
+        pairs = zip(one.leaves[:size], other.leaves[:size], strict=True)
+        return next((at for at, (x, y) in enumerate(pairs) if x != y), size)
+
+    def root_at(self, log_id: bytes, size: int, under: tuple[int, bytes]) -> bytes:
+        log = self.having(Mark(log_id, *under))
+        assert log is not None
+        return self.root(log, size)
+
+    def signed(self, head: SignedHead) -> bool | None:
+        genesis = self.holder.genesis(head.log_id)
+        if genesis is None:
+            return None
+        try:
+            verify_head(head, genesis)
+        except (BadInput, VerificationFailed):
+            return False
+        return True
+
+
+class State:
+    """A folded state in a dict."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.values.get(key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for key in sorted(key for key in self.values if key.startswith(prefix)):
+            yield key, self.values[key]
+
+    def apply(self, folded: Folded) -> None:
+        for key, value in folded.delta:
+            if value is None:
+                self.values.pop(key, None)
+            else:
+                self.values[key] = value
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What a node made of an epoch; all must make the same of it."""
+
+    cut_id: bytes
+    statement_root: bytes
+    state_digest: bytes
+
+
+class Citizen(Node):
+    """A node with an account. `heard(node, epoch, closed, round)` hears of every epoch it folds."""
+
+    def __init__(
+        self,
+        name: str,
+        draw: Callable[[int], int],
+        genesis: Genesis,
+        skew: float,
+        heard: Callable[[Citizen, int, Closed, Round], None],
+    ) -> None:
+        inception, root = inception_of(name)
+        super().__init__(name, draw, ledger_id=genesis.ledger_id, account=inception.account_id)
+        self.ledger = genesis
+        self.seats: SeatSet = genesis_seats(genesis)
+        self.index = self.seats.index_of(self.account, self.device.public.raw)
+        self._skew = skew
+        self._heard = heard
+        self._create(inception, root)
+        self.begin_again(False)
+
+    def _create(self, inception: Inception, root: SigningKey) -> None:
+        device = self.device.public.raw
+        consent = device_signature(self.device, self.ledger_id, self.account)
+        so_far: list[Any] = [self.account, 0, None, inception, device, consent]
+        signed = root_signatures(self.ledger_id, so_far, [(0, root)])
+        body = AccountCreate(self.account, 0, None, inception, device, consent, signed)
+        self._write([encode_event(1, "account.create", 0, body)])
+
+    # Life.
+
+    def begin_again(self, restored: bool) -> None:
+        """Reads everything from the disk once more. A restored one goes on in a new log."""
+        self.histories = Histories()
+        self.histories.holder = self.holder
+        self.state = State()
+        self.state.apply(initial_state(self.ledger))
+        self.cut: dict[bytes, Mark] = {}
+        self.cut_id = EMPTY_ROOT
+        self.epoch = 0
+        self.waits = restored
+        self.agreed: set[tuple[bytes, bytes]] = set()
+        self._closed_s = trio.current_time() if restored else -EPOCH_S
+        self._spoken_of: dict[int, set[Mark]] = {}
+        self._next_round()
+
+    def restart(self, disk: MemoryHolder | None = None) -> None:
+        super().restart(disk)
+        restored = disk is not None or self.waits
+        self.begin_again(restored)
+        if disk is not None:
+            self.open_log(self.log_id)
+
+    def _next_round(self) -> None:
+        self.round = Round(self.ledger_id, self.epoch + 1, self.seats)
+        self._read: dict[int, tuple[list[bytes], int]] = {}
+        self._view: int | None = None
+        self._view_since_s = 0.0
+
+    # One's own events.
+
+    def say(self, kind: str, body: Any) -> None:
+        size = len(self.holder.logs[self.log_id].leaves)
+        time_ms = int(trio.current_time() * 1000)
+        head = self._write([encode_event(size, kind, time_ms, body)])
+        self.hub.grown([head.mark], self.log_id)
+
+    def spend(self, to: bytes, amount_micro: int) -> None:
+        """Issues credit, where this account may, or transfers what it may not even have."""
+        note = f"from {self.name}"
+        if self.index == 0:
+            self.say("money.issue", MoneyIssue(to, amount_micro, note))
+        else:
+            self.say("money.transfer", MoneyTransfer(to, amount_micro, note))
+
+    # Following and voting.
+
+    def step(self) -> None:
+        """Folds what is decided and says what the rules ask."""
+        for _ in range(MAX_SAID_A_STEP):
+            self._listen()
+            if self._follow():
+                continue
+            self._ask()
+            said = self._next()
+            if said is None:
+                return
+            self.say(said.kind, said.body)
+
+    def _listen(self) -> None:
+        """Takes in the votes that came since, from every history of the seats' logs."""
+        for log_id in list(self.holder.logs):
+            genesis = self.holder.logs[log_id].genesis
+            seat = self.seats.index_of(genesis.account_id, genesis.device)
+            if seat is None:
+                continue
+            mark = self.cut.get(log_id)
+            for log in self.histories.of(log_id):
+                _, start = self._read.get(id(log.leaves), (log.leaves, mark.size if mark else 0))
+                for seq in range(start, len(log.leaves)):
+                    self._take(seat, log_id, seq, log.leaves[seq])
+                self._read[id(log.leaves)] = (log.leaves, len(log.leaves))
+
+    def _take(self, seat: int, log_id: bytes, seq: int, leaf: bytes) -> None:
+        if _WITNESS not in leaf[:_KIND_WINDOW_BYTES]:
+            return
+        event = parse_event(leaf)
+        body = parse_body(event)
+        if isinstance(body, WitnessFrontier) and body.epoch > self.epoch:
+            self._spoken_of.setdefault(body.epoch, set()).update(head.mark for head in body.heads)
+        if getattr(body, "epoch", None) == self.epoch + 1:
+            self.round.add(Witnessed(seat, event_id(log_id, seq, leaf), event.kind, body))
+
+    def _follow(self) -> bool:
+        decided = self.round.decision(self.cut)
+        if decided is None:
+            return False
+        missing = [mark for mark in decided.changed if self.histories.having(mark) is None]
+        if missing:
+            self.hub.need([mark for mark in missing if mark.log_id in self.holder.logs])
+            return False
+        self._fold(decided)
+        return True
+
+    def _fold(self, decided: Decided) -> None:
+        cut = Cut(decided.epoch, decided.cut_id, decided.changed)
+        self.cut = merged(self.cut, decided.changed)
+        self.cut_id = decided.cut_id
+        folded = fold(self.state, cut, self, self.ledger)
+        self.state.apply(folded)
+        closed = Closed(decided.cut_id, folded.statement.root, folded.state_digest)
+        self._heard(self, decided.epoch, closed, self.round)
+        self.epoch = decided.epoch
+        self._closed_s = trio.current_time()
+        own_state = self.index in self.round.states
+        self._next_round()
+        if self.index is not None and self.may_vote() and not own_state:
+            result = FoldResult(
+                folded.statement.root,
+                folded.state_digest,
+                folded.rules_version,
+                folded.next_set_digest,
+            )
+            said = state_event(self.ledger_id, decided, result, self.device)
+            self.say(said.kind, said.body)
+
+    def leaves(self, log_id: bytes, start: int, stop: int) -> list[bytes]:
+        """What the fold reads: the history that the cut names."""
+        log = self.histories.having(self.cut[log_id])
+        assert log is not None
+        return log.leaves[start:stop]
+
+    def _ask(self) -> None:
+        """For histories of forked logs that frontiers name (A4)."""
+        wanted = []
+        for epoch in sorted(self._spoken_of):
+            if epoch <= self.epoch:
+                del self._spoken_of[epoch]
+                continue
+            for mark in sorted(self._spoken_of[epoch]):
+                forked = mark.log_id in self.hub.replica.forks and mark.log_id != self.holder.own
+                if forked and self.histories.having(mark) is None:
+                    wanted.append(mark)
+        self.hub.need(wanted)
+
+    def may_vote(self) -> bool:
+        """Whether nothing that a restored seat may have said before is unknown here."""
+        if not self.waits:
+            return True
+        self.agreed |= {
+            (runner.peer.peer.account, runner.peer.peer.device)
+            for runner in self.hub.links.values()
+            if runner.peer is not None and runner.agrees
+        }
+        others = set(self.seats.seats) - {(self.account, self.device.public.raw)}
+        self.waits = not (others <= self.agreed or self.log_id in self.cut)
+        return not self.waits
+
+    def held(self) -> Held:
+        def changed() -> list[SignedHead]:
+            return [
+                log.head
+                for log_id, log in self.holder.logs.items()
+                if log.head is not None and log.head.size > self._final_size(log_id)
+            ]
+
+        doubtful = {
+            self.seats.index_of(log.genesis.account_id, log.genesis.device)
+            for log_id, log in self.holder.logs.items()
+            if log_id in self.hub.replica.forks
+        }
+        return Held(
+            self.cut,
+            self.cut_id,
+            {},
+            self.histories,
+            changed,
+            lambda mark: self.histories.having(mark) is not None,
+            self.histories.signed,
+            frozenset(seat for seat in doubtful if seat is not None),
+        )
+
+    def _final_size(self, log_id: bytes) -> int:
+        return self.cut[log_id].size if log_id in self.cut else 0
+
+    def is_due(self) -> bool:
+        if (trio.current_time() - self._closed_s) * self._skew < EPOCH_S:
+            return False
+        for log_id, log in self.holder.logs.items():
+            proof = self.hub.replica.forks.get(log_id)
+            end = len(log.leaves) if proof is None else min(len(log.leaves), proof.common)
+            if any(
+                _WITNESS not in leaf[:_KIND_WINDOW_BYTES]
+                for leaf in log.leaves[self._final_size(log_id) : end]
+            ):
+                return True
+        return False
+
+    def _next(self) -> Said | None:
+        if self.index is None or not self.may_vote():
+            return None
+        view = None
+        if len(self.round.frontiers) >= self.seats.quorum:
+            view = current_view(self.round)
+        if view != self._view:
+            self._view, self._view_since_s = view, trio.current_time()
+        elapsed_s = (trio.current_time() - self._view_since_s) * self._skew
+        return next_event(
+            self.round,
+            Seat(self.index, self.device),
+            self.held(),
+            due=self.is_due(),
+            waited=view is not None and elapsed_s >= T0_S,
+            expired=view is not None and elapsed_s >= T0_S * 2 ** min(view, 6),
+        )
+
+    def evidence(self) -> list[Evidence]:
+        return evidence_of(self.round)
+
+
+class Liar(Citizen):
+    """A seat that votes for everything it sees, skips what it finalises, and as the leader proposes
+    two different cuts. Its frontier names a log that nobody has.
+    """
+
+    def step(self) -> None:
+        while True:
+            self._listen()
+            if not self._follow():
+                break
+        self.said: set[bytes] = getattr(self, "said", set())
+        for kind, body in [*self._lies()]:
+            event = encode_event(0, kind, 0, body)
+            if event not in self.said and len(self.said) < 2_000:
+                self.said.add(event)
+                self.say(kind, body)
+        self._listen()
+
+    def _lies(self) -> Iterator[tuple[str, Any]]:
+        round_, epoch = self.round, self.epoch + 1
+        assert self.index is not None
+        if self.index not in round_.frontiers:
+            if round_.frontiers:
+                strange = SignedHead(digest("nobody's", epoch), 3, bytes(32), bytes(64))
+                heads = (*self.held().changed_heads(), strange)
+                yield "witness.frontier", WitnessFrontier(epoch, heads)
+            return
+        view = current_view(round_)
+        yield from self._proposals(view)
+        for named, variants in list(round_.proposals.items()):
+            slot = epoch, variants[0].view, named
+            notar = sign_vote(self.device, "notar", self.ledger_id, *slot)
+            yield "witness.notar", WitnessNotar(*slot, notar)
+            final = sign_vote(self.device, "final", self.ledger_id, *slot)
+            yield "witness.final", WitnessFinal(*slot, final, ())
+        skip = sign_vote(self.device, "skip", self.ledger_id, epoch, view, None)
+        yield "witness.skip", WitnessSkip(epoch, view, None, skip)
+
+    def _proposals(self, view: int) -> Iterator[tuple[str, Any]]:
+        round_ = self.round
+        if round_.seats.leader(round_.epoch, view) != self.index:
+            return
+        if (self.index, view) in round_.proposed or len(round_.frontiers) < SEATS:
+            return
+        said = next_event(round_, Seat(self.index, self.device), self.held(), due=True, waited=True)
+        if said is None or not isinstance(said.body, WitnessPropose):
+            return
+        good = said.body
+        fields = {name: getattr(good, name) for name in good.__struct_fields__}
+        every = tuple(sorted(event for event, _ in round_.frontiers.values()))
+        yield "witness.propose", WitnessPropose(**(fields | {"cut_delta": good.cut_delta[1:]}))
+        yield "witness.propose", WitnessPropose(**(fields | {"frontiers": every}))
+        yield "witness.propose", good

@@ -1,0 +1,58 @@
+"""A few seeds of the agreement simulator, and that its checks can fail."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from openledger_node.agreement import machine
+from openledger_node.agreement.certificates import SeatSet
+from openledger_node.agreement.rounds import Round
+from scripts.simulation import assembly
+from scripts.simulation.assembly import Meeting, run_meeting
+
+SEEDS = (1, 2, 44)
+"""One of each kind of liar, and runs that once ended without a decision."""
+
+_played: dict[int, Meeting] = {}
+
+
+def played(seed: int) -> Meeting:
+    if seed not in _played:
+        _played[seed] = run_meeting(seed)
+    return _played[seed]
+
+
+@pytest.mark.rule("A1", "A2", "A3", "A5", "A6", "A7", "A8", "A9")
+@pytest.mark.parametrize("seed", SEEDS)
+def test_after_the_storm_every_honest_node_made_the_same_of_every_epoch(seed: int) -> None:
+    outcome = played(seed)
+    assert outcome.problems == []
+    assert outcome.epochs >= 3
+
+
+def test_the_seeds_of_the_suite_meet_what_agreement_is_for() -> None:
+    met: Counter[str] = sum((played(seed).situations for seed in SEEDS), Counter())
+    assert {name for name in assembly.NAMED if not met[name]} == set()
+
+
+def test_a_seed_plays_the_same_run_again() -> None:
+    assert run_meeting(2) == played(2)
+    assert played(1).trace != played(2).trace
+
+
+def test_seats_that_vote_without_a_certificate_are_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A quorum of one: every honest seat decides what it likes."""
+    monkeypatch.setattr(SeatSet, "quorum", property(lambda self: 1))
+    assert any(run_meeting(seed).problems for seed in (0, 3))
+
+
+def test_finals_that_do_not_carry_their_certificate_are_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Round, "_pool", lambda self, *arguments: None)
+    monkeypatch.setattr(machine, "_is_skipped", lambda round_, view: False)
+    assert any(run_meeting(seed).problems for seed in (44, 12))
