@@ -90,14 +90,28 @@ def show_verified(result: Verified) -> None:
     for reason in result.reasons:
         text.say(f"reason: {text.one_line(reason)}")
     facts = [
-        (name.removesuffix("_micro").replace("_", " "), _fact(name, value))
+        (name.removesuffix("_micro").removesuffix("_ms").replace("_", " "), _fact(name, value))
         for name, value in result.facts.items()
     ]
     ledger = [("ledger", result.ledger_name), ("ledger id", result.ledger_id)]
     text.fields([*ledger, *facts])
+    if result.valid and result.what == "event":
+        text.say()
+        text.say("This proves that the account's device wrote the event, and where it stands; not")
+        text.say(
+            "that the rules honour it: `oln show` in a home says that, a credit row proves it."
+        )
 
 
 def _fact(name: str, value: object) -> str:
     if name.endswith("_micro") and isinstance(value, int):
         return text.credits_text(value)
+    if name == "time_ms" and isinstance(value, int):
+        from openledger_node.cli.commands.reading import when
+
+        return f"{when(value)}, by its writer's clock"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
     return text.one_line(str(value))

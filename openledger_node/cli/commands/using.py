@@ -87,7 +87,10 @@ def _show_weights(ppm: Mapping[str, int], unattributed_ppm: int, names: Mapping[
         for named, share in ordered
     ]
     rows.append(("unattributed", "", f"{unattributed_ppm:,}", text.percent(unattributed_ppm)))
-    text.table(("contribution", "whose", ">ppm", ">share"), rows)
+    if names:
+        text.table(("contribution", "title", ">ppm", ">share"), rows)
+    else:
+        text.table(("contribution", ">ppm", ">share"), [(row[0], *row[2:]) for row in rows])
 
 
 @click.command(cls=OlnCommand)
