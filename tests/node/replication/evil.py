@@ -90,6 +90,7 @@ class Evil:
         self.heard: list[Any] = []
         self.replies: dict[type, Reply] = {}
         self.is_gone = False
+        self._turn = trio.Lock()
         self.link, theirs = memory_link_pair(self.node_id, self.node.node_id)
         self.session = s.Session(self.local(), self.node.node_id)
         stage.world.nursery.start_soon(self.node.hub.serve, theirs)
@@ -129,7 +130,8 @@ class Evil:
     async def send(self, data: bytes) -> None:
         """Bytes as they are; a link that the node closed takes them in silence."""
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await self.link.send_all(data)
+            async with self._turn:
+                await self.link.send_all(data)
 
     async def say(self, *frames: m.Frame) -> None:
         await self.send(b"".join(map(m.encode_frame, frames)))
