@@ -8,14 +8,20 @@ found by doubling steps and halving them, some twenty questions for a match howe
 
 Each question is two binary searches in each segment. Novel text costs one of them a token: a match
 of weight 16 has at least 8 tokens, and their 8 have to stand in the scope together.
+
+A question costs the bytes that it is about. Where output and scope repeat themselves every start
+may have a match of its own. Once the questions about a piece passed MAX_ASKED_BYTES and
+MAX_ASKED_TIMES its size, or its matches MAX_MATCHES and one in TOKENS_A_MATCH tokens, all of them
+are computed together instead (repetitions.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
+from typing import Final
 
 import numpy as np
 
@@ -29,10 +35,13 @@ from openledger_node.attribution.reference import (
     runs_of,
     token_weights,
 )
+from openledger_node.attribution.repetitions import RANK_STEP, match_all
 from openledger_node.attribution.segment import View, tokens_as_text
 
-_RANK_STEP = 2**32
-"""A position is rank * this + token: documents have fewer tokens."""
+MAX_ASKED_BYTES: Final = 2**21
+MAX_ASKED_TIMES: Final = 256
+MAX_MATCHES: Final = 512
+TOKENS_A_MATCH: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,29 @@ class _Output:
         return self.text[self.starts[start] : self.starts[stop]]
 
 
+class _Asked:
+    """Whether pieces of the output stand in the scope, and how many bytes that was about."""
+
+    def __init__(self, output: _Output, views: Sequence[View]) -> None:
+        self._output = output
+        self._views = views
+        self.size_bytes = 0
+        self.matches = 0
+
+    def too_much(self, size_bytes: int, tokens: int) -> bool:
+        """Notes one more match; whether all of that is more than a piece of this size is worth."""
+        self.matches += 1
+        most_bytes = max(MAX_ASKED_BYTES, MAX_ASKED_TIMES * size_bytes)
+        return self.size_bytes > most_bytes or self.matches > max(
+            MAX_MATCHES, tokens // TOKENS_A_MATCH
+        )
+
+    def has(self, start: int, stop: int) -> bool:
+        text = self._output.piece(start, stop)
+        self.size_bytes += len(text)
+        return any(view.has(text) for view in self._views)
+
+
 def attribute_indexed(tokens: Sequence[bytes], scope: IndexedScope) -> Attribution:
     """As `reference.attribute`, by an index. ValueError past MAX_OUTPUT_TOKENS."""
     if len(tokens) > MAX_OUTPUT_TOKENS:
@@ -73,21 +105,22 @@ def attribute_indexed(tokens: Sequence[bytes], scope: IndexedScope) -> Attributi
     best = np.zeros(len(tokens), np.int64)
     place = np.zeros(len(tokens), np.int64)
 
-    def has(start: int, stop: int) -> bool:
-        text = output.piece(start, stop)
-        return any(view.has(text) for view in scope.views)
-
     for index, (first, last) in enumerate(pairwise(edges)):
         if index % 2:  # what lies between the edges of a cut
             continue
-        for start, stop in _maximal_matches(first, last, has):
+        asked = _Asked(output, scope.views)
+        size = len(output.piece(first, last))
+        for start, stop in _maximal_matches(first, last, asked.has):
+            if asked.too_much(size, last - first):
+                best[first:last], place[first:last] = match_all(tokens[first:last], scope.views)
+                break
             best[start] = stop - start
             place[start] = _position(output.piece(start, stop), scope.views)
     weights = np.concatenate(([0], np.cumsum(token_weights(tokens))))
     heavy = weights[np.arange(len(best)) + best] - weights[: len(best)] >= MIN_WEIGHT
     spans = []
     for i, start, end in assign(best, place, heavy & (best > 0)):
-        rank, token = divmod(int(place[i]), _RANK_STEP)
+        rank, token = divmod(int(place[i]), RANK_STEP)
         source = scope.sources[rank]
         spans.append(
             Span(
@@ -116,18 +149,17 @@ def _cuts(output: _Output, count: int, commons: Sequence[View]) -> list[tuple[in
 
 def _maximal_matches(
     first: int, last: int, has: Callable[[int, int], bool]
-) -> list[tuple[int, int]]:
+) -> Iterator[tuple[int, int]]:
     """[start, stop) of the matches of 8 tokens or more that lie in no longer one of an earlier
     start, ascending.
     """
-    found: list[tuple[int, int]] = []
     start = first
     while start + GRAM <= last:
         if not has(start, start + GRAM):
             start += 1
             continue
         stop = _last_true(start + GRAM, last, partial(has, start))
-        found.append((start, stop))
+        yield start, stop
         if stop == last:
             break
         # The next one reaches past `stop`: it begins at the least start from which it does.
@@ -140,7 +172,6 @@ def _maximal_matches(
             start = newest - _last_true(0, newest - start - 1, reaches)
         else:
             start = newest + 1
-    return found
 
 
 def _last_true(low: int, high: int, holds: Callable[[int], bool]) -> int:
@@ -169,4 +200,4 @@ def _position(text: bytes, views: Sequence[View]) -> int:
     if least is None:
         raise ValueError("the text does not stand in the scope")
     rank, document, offset, view = least
-    return rank * _RANK_STEP + view.segment.token_at(document, offset)
+    return rank * RANK_STEP + view.segment.token_at(document, offset)

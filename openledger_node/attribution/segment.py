@@ -73,11 +73,11 @@ class Segment:
     places: tuple[Place, ...]
     text: Any  # bytes, or an mmap: what slices into bytes
     suffixes: memoryview
-    _starts: NDArray[np.int64] = field(init=False, repr=False)
+    starts: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         starts = np.array([place.start for place in self.places], np.int64)
-        object.__setattr__(self, "_starts", starts)
+        object.__setattr__(self, "starts", starts)
 
     @property
     def size_bytes(self) -> int:
@@ -86,7 +86,7 @@ class Segment:
 
     def documents_at(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
         """The index of the document that each offset lies in."""
-        return np.searchsorted(self._starts, offsets, "right") - 1
+        return np.searchsorted(self.starts, offsets, "right") - 1
 
     def token_at(self, document: int, offset: int) -> int:
         """How many tokens of a document stand before an offset."""
@@ -159,6 +159,18 @@ class View:
         whole, suffixes = segment.text, segment.suffixes
         low = bisect_left(suffixes, text, key=lambda offset: whole[offset : offset + size])
         return low < len(suffixes) and whole[suffixes[low] : suffixes[low] + size] == text
+
+    def places(self, text: bytes) -> tuple[Ranks, NDArray[np.int64]]:
+        """(ranks, offsets within their documents) of everywhere the text stands in the scope.
+
+        In no order. The text is any number of whole tokens, so this looks up n-grams too.
+        """
+        low, high = self._range(text)
+        offsets = self._offsets(low, high)
+        documents = self.segment.documents_at(offsets)
+        inside = self.ranks[documents] < NOWHERE
+        starts = self.segment.starts[documents[inside]]
+        return self.ranks[documents[inside]], offsets[inside] - starts
 
     def earliest(self, text: bytes) -> tuple[int, int, int] | None:
         """(rank, document of the segment, offset) where the text stands first, if it does."""
