@@ -202,42 +202,54 @@ def _other_epochs(snapshot: Snapshot, receipt_id: bytes, body: UseReceipt) -> li
 
 
 def judge_challenges(core: NodeCore, progress: Progress = no_progress) -> list[Draft]:
-    """The votes that this home's seat has to cast now (J1 to J3)."""
+    """The votes that this home's seat has to cast now (J1 to J3).
+
+    What it looked at in vain it looks at again when another epoch is final, or when what was absent
+    has come: a daemon asks often.
+    """
     with core.store.read() as snapshot:
-        state = snapshot.state
-        rules = views.rules(state)
-        hold_epochs = rules.params.dispute_epochs
+        rules = views.rules(snapshot.state)
         if (core.account_id, core.device) not in rules.seats:
             return []
-        receipts = list(views.open_challenges(state))
-        claims = [
-            view
-            for view in views.derivations(state)
-            if view.status == "pending" and view.epoch + hold_epochs > snapshot.last_epoch()
-        ]
+        receipts = [receipt.receipt_id for receipt in views.open_challenges(snapshot.state)]
+        claims = _claims(core, snapshot, rules.params.dispute_epochs)
         if not receipts and not claims:
             return []
         under_way = _votes_under_way(core, snapshot)
-
-        def is_open(target: bytes) -> bool:
-            return target not in under_way and core.device not in views.votes(state, target)
-
+        epoch = snapshot.last_epoch()
+        scopes: PastScopes | None = None
         drafts: list[Draft] = []
-        scopes = PastScopes(snapshot, progress, core)
-        for receipt in receipts:
-            if len(drafts) < MAX_VERDICTS_AT_ONCE and is_open(receipt.receipt_id):
-                vote = _vote(snapshot, receipt, hold_epochs, scopes)
-                if vote is not None:
-                    drafts.append(_verdict(core, receipt.receipt_id, vote))
-        for claim in claims:
-            has_room = len(drafts) < MAX_VERDICTS_AT_ONCE and is_open(claim.derivation_id)
-            if has_room and _is_found_here(snapshot, claim, progress):
-                drafts.append(_verdict(core, claim.derivation_id, True))
+        for target in (*receipts, *claims):
+            voted = target in under_way or core.device in views.votes(snapshot.state, target)
+            if voted or core.looked.get((epoch, target)) or len(drafts) == MAX_VERDICTS_AT_ONCE:
+                continue
+            vote: bool | None
+            claim = views.derivation(snapshot.state, target)
+            if claim is not None:
+                vote = _is_found_here(snapshot, claim, progress) or None
+                is_idle = vote is None
+            else:
+                scopes = scopes or PastScopes(snapshot, progress, core)
+                vote, is_idle = _vote(snapshot, target, rules.params.dispute_epochs, scopes)
+            if vote is not None:
+                drafts.append(core.draft("audit.verdict", AuditVerdict(target, int(vote))))
+            elif is_idle:
+                core.looked.put((epoch, target), True)
     return drafts
 
 
-def _verdict(core: NodeCore, target: bytes, upheld: bool) -> Draft:
-    return core.draft("audit.verdict", AuditVerdict(target, int(upheld)))
+def _claims(core: NodeCore, snapshot: Snapshot, hold_epochs: int) -> tuple[bytes, ...]:
+    """The derivations that wait for votes; looking through all of them once an epoch."""
+    key = snapshot.last_epoch(), b"claims"
+    found: tuple[bytes, ...] | None = core.looked.get(key)
+    if found is None:
+        found = tuple(
+            view.derivation_id
+            for view in views.derivations(snapshot.state)
+            if view.status == "pending" and view.epoch + hold_epochs > snapshot.last_epoch()
+        )
+        core.looked.put(key, found)
+    return found
 
 
 def _is_found_here(snapshot: Snapshot, claim: views.DerivationView, progress: Progress) -> bool:
@@ -274,17 +286,20 @@ def _votes_under_way(core: NodeCore, snapshot: Snapshot) -> frozenset[bytes]:
 
 
 def _vote(
-    snapshot: Snapshot, receipt: views.ReceiptView, hold_epochs: int, scopes: PastScopes
-) -> bool | None:
-    """Whether this seat upholds the challenge; None while it waits (J2)."""
-    try:
-        audited = audit_receipt(snapshot, receipt.receipt_id, scopes=scopes)
-    except StoreDamaged:
-        return None  # this home's fault; `oln check` names it
-    until = receipt.held_until_epoch or 0
+    snapshot: Snapshot, receipt_id: bytes, hold_epochs: int, scopes: PastScopes
+) -> tuple[bool | None, bool]:
+    """(Whether this seat upholds the challenge, None while it waits (J2); whether looking again
+    in this epoch would be in vain).
+    """
+    receipt = views.receipt(snapshot.state, receipt_id)
+    until = receipt.held_until_epoch or 0 if receipt is not None else 0
     waits = snapshot.last_epoch() + 1 < until - hold_epochs // 2
+    try:
+        audited = audit_receipt(snapshot, receipt_id, scopes=scopes)
+    except StoreDamaged:
+        return None, False  # this home's fault; `oln check` names it
     if audited.absent:
-        return None if waits else True
+        return (None if waits else True), False
     if audited.findings:
-        return True
-    return None if audited.missing and waits else False
+        return True, False
+    return (None, True) if audited.missing and waits else (False, False)

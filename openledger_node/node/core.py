@@ -45,6 +45,9 @@ MAX_SCOPES_KEPT: Final = 8
 A corpus of 100 MB takes about 2 GB as tokens; most are far smaller.
 """
 
+MAX_LOOKED_KEPT: Final = 1_000
+"""Challenges that a seat looked at in vain in this epoch."""
+
 MAX_MAPS_KEPT: Final = 64
 """Derivation maps kept between uses; each is read and checked once.
 
@@ -88,6 +91,7 @@ class NodeCore:
         self.scopes: Recent[Any] = Recent(MAX_SCOPES_KEPT)
         self.maps: Recent[Any] = Recent(MAX_MAPS_KEPT)
         self.index: TextIndex | None = None
+        self.looked: Recent[Any] = Recent(MAX_LOOKED_KEPT)
         self.commons: Recent[tuple[bytes, ...]] = Recent(1)
         self.use_lock = threading.Lock()
         self.reservations = Reservations()

@@ -484,6 +484,34 @@ def test_explain_counts_spans_as_prove_does_and_lists_what_stood_in_prompts(
         assert f"are tokens {start} to {stop - 1} of document 0" in line
 
 
+@pytest.mark.rule("J2")
+def test_a_seat_that_waits_for_a_text_looks_once_an_epoch(
+    slow: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coop = slow.coop
+    receipt = cheat(slow, monkeypatch)
+    hand_over(coop, receipt, WITNESS)
+    coop["bert"].challenge(receipt, "better_span")
+    coop.settle()
+    core = coop[WITNESS].core
+    looked: list[bytes] = []
+    audit = auditing.audit_receipt
+
+    def seen(snapshot: Any, target: bytes, **options: Any) -> Any:
+        looked.append(target)
+        return replace(audit(snapshot, target, **options), missing=(bytes(32),))
+
+    monkeypatch.setattr(auditing, "audit_receipt", seen)
+    for _ in range(3):
+        assert auditing.judge_challenges(core) == []
+    assert len(looked) == 1
+    coop["alice"].datanet_create("something to close an epoch over")
+    coop.settle()
+    assert len(looked) == 1
+    assert [draft.body.upheld for draft in auditing.judge_challenges(core)] == [0]
+    assert len(looked) == 2
+
+
 # Claims of derivation.
 
 
