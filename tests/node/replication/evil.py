@@ -40,11 +40,18 @@ Reply = Callable[[Any], Iterable[m.Frame]]
 class Log:
     """A log that any key may sign, with leaves of any kind."""
 
-    def __init__(self, name: str, events: int = 3, *, device: SigningKey | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        events: int = 3,
+        *,
+        device: SigningKey | None = None,
+        ledger_id: bytes = LEDGER,
+    ) -> None:
         self.device = device or SigningKey(digest("device", name))
         nonce = digest("nonce", name)[:16]
         account = digest("account", name)
-        self.genesis = LogGenesis(1, LEDGER, account, self.device.public.raw, nonce, None)
+        self.genesis = LogGenesis(1, ledger_id, account, self.device.public.raw, nonce, None)
         self.leaves = [encode_event(0, "log.open", 0, self.genesis)]
         self.leaves += [encode_event(i, "test.note", 0, [f"{name} {i}"]) for i in range(1, events)]
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
 from openledger_node.ledger.events import encode_event
-from openledger_node.ledger.heads import SignedHead
+from openledger_node.ledger.heads import Mark, SignedHead
+from openledger_node.store.check import check
 from openledger_node.sync import events as e
 from openledger_node.sync import messages as m
 from openledger_node.sync.faults import FAULTS
@@ -22,6 +24,8 @@ from openledger_node.sync.frontier_entries import encode_entries
 from tests.kit.nodes import World, play_world
 from tests.node.replication.evil import Evil, Log, Stage, digest, runs, sizes
 from tests.node.replication.test_evil_proofs import falsehoods, fork_of
+from tests.node.replication.test_evil_store import StoreStage
+from tests.store.place import Place
 from tests.sync.links import lengths_of
 
 STEPS = 120
@@ -30,10 +34,13 @@ STEPS = 120
 class Liar:
     """Says one thing after another to the node, on one link after another."""
 
-    def __init__(self, stage: Stage, seed: int) -> None:
+    def __init__(self, stage: Any, seed: int) -> None:
         self.stage = stage
         self.random = random.Random(seed)
-        self.logs = [Log(f"log {seed} {n}", size) for n, size in enumerate((1, 3, 300, 900))]
+        self.logs = [
+            Log(f"log {seed} {n}", size, ledger_id=stage.ledger_id)
+            for n, size in enumerate((1, 3, 300, 900))
+        ]
         self.evil: Evil | None = None
         self.said = 0
 
@@ -77,9 +84,9 @@ class Liar:
 
     def _any_log(self) -> tuple[bytes, int, bytes]:
         """(log id, a size, a root): of a log held here or one of its own."""
-        marks = self.stage.node.marks()
+        marks = sorted(self.stage.node.hub.replica.marks.values())
         if self.random.random() < 0.5:
-            mark = self.random.choice(marks)
+            mark: Mark = self.random.choice(marks)
             return mark.log_id, mark.size, mark.root
         log = self.random.choice(self.logs)
         return log.log_id, len(log.leaves), log.head().root
@@ -216,3 +223,28 @@ def test_whatever_peers_say_the_hub_goes_on_and_keeps_little(seed: int) -> None:
         assert all(state.opening == 0 and not state.comparing for state in states)
 
     play_world(play, seed=seed)
+
+
+@pytest.mark.rule("X1", "X3", "S7")
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_peers_say_a_real_store_holds_only_what_was_signed(
+    tmp_path: Path, seed: int
+) -> None:
+    place = Place(tmp_path / "home")
+
+    async def play(world: World) -> None:
+        stage = StoreStage(world, place)
+        await world.nursery.start(stage.node.hub.run)
+        liars = [Liar(stage, seed * 100 + number) for number in range(3)]
+        async with trio.open_nursery() as nursery:
+            for liar in liars:
+                nursery.start_soon(liar.play)
+        with place.store.read() as snapshot:
+            for log in [log for liar in liars for log in liar.logs]:
+                held = snapshot.log(log.log_id)
+                if held is not None and held.head is not None:
+                    assert snapshot.leaves(log.log_id, 0, held.size) == log.leaves[: held.size]
+
+    play_world(play, seed=seed)
+    assert check(place.store).problems == []
+    place.close()
