@@ -10,9 +10,11 @@ import json
 import random
 import resource
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,13 +23,8 @@ import numpy as np
 from openledger_node.attribution.canon import canonical_text
 from openledger_node.attribution.matching import IndexedScope, Source, attribute_indexed
 from openledger_node.attribution.reference import Attribution
-from openledger_node.attribution.segment import (
-    MAX_TEXT_BYTES,
-    Segment,
-    View,
-    build_segment,
-    searchable,
-)
+from openledger_node.attribution.segment import NOWHERE, Segment, View, searchable
+from openledger_node.store.text_index import Text, TextIndex
 from scripts.benchmarks.corpora import OUTPUT_TOKENS, Output, make_outputs, read_texts
 from scripts.benchmarks.figures import Figure, percentile
 from scripts.benchmarks.planted import planted
@@ -35,6 +32,7 @@ from scripts.benchmarks.planted import planted
 QUERIES: Final = 300
 WINDOWS: Final = 100_000
 SEED: Final = 11
+ROUNDS: Final = 8
 WORK: Final = "attribution"
 
 
@@ -43,24 +41,13 @@ def document_id(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
 
-def build(texts: Sequence[bytes]) -> list[Segment]:
-    """Segments over all texts, tokenising included."""
-    segments: list[Segment] = []
-    waiting: list[tuple[bytes, int, bytes]] = []
-    size = 0
-    for number, data in enumerate(texts):
+def searchable_texts(texts: Sequence[bytes], first: int = 0) -> Iterator[Text]:
+    """The texts tokenised, each as a contribution of its own numbered from `first`."""
+    for number, data in enumerate(texts, first):
         canonical = canonical_text(data)
         if canonical is None:
             raise ValueError("not text")
-        text = searchable(canonical)
-        if waiting and size + len(text) > MAX_TEXT_BYTES:
-            segments.append(build_segment(waiting))
-            waiting, size = [], 0
-        waiting.append((document_id(number), 0, text))
-        size += len(text)
-    if waiting:
-        segments.append(build_segment(waiting))
-    return segments
+        yield document_id(number), 0, searchable(canonical)
 
 
 def scope_over(segments: Sequence[Segment], of: slice = slice(None)) -> IndexedScope:
@@ -72,7 +59,7 @@ def scope_over(segments: Sequence[Segment], of: slice = slice(None)) -> IndexedS
     views = []
     for segment in segments:
         found = [
-            ranks.get(int.from_bytes(place.contribution_id, "big"), 2**62)
+            ranks.get(int.from_bytes(place.contribution_id, "big"), NOWHERE)
             for place in segment.places
         ]
         views.append(View(segment, np.array(found, np.int64)))
@@ -131,16 +118,20 @@ def peak_mib() -> float:
 
 
 def run(size_bytes: int, folder: Path | None, window_count: int) -> list[Figure]:
-    """All figures of one size."""
-    texts = read_texts(folder, size_bytes)
+    """All figures of one size, over an index on disk that is deleted afterwards."""
+    with tempfile.TemporaryDirectory(prefix="oln-index-") as place:
+        return _run(TextIndex(Path(place)), read_texts(folder, size_bytes), window_count)
+
+
+def _run(index: TextIndex, texts: Sequence[bytes], window_count: int) -> list[Figure]:
     size = sum(len(data) for data in texts)
     before_mib = peak_mib()
-    began = time.perf_counter()
-    segments = build(texts)
-    seconds = time.perf_counter() - began
+    seconds = _seconds(partial(index.change, searchable_texts(texts)))
     build_mib = peak_mib()
+    reopened = TextIndex(index.folder.parent)
+    opening = _seconds(reopened.segments)
+    segments = reopened.segments()
     tokens = sum(len(segment.suffixes) for segment in segments)
-    held = sum(segment.size_bytes + segment.suffixes.nbytes for segment in segments)
     figures = [
         Figure(WORK, "text", size / 1e6, "MB"),
         Figure(WORK, "documents", len(texts), ""),
@@ -148,7 +139,8 @@ def run(size_bytes: int, folder: Path | None, window_count: int) -> list[Figure]
         Figure(WORK, "build, tokenising included", size / 1e6 / seconds, "MB/s"),
         Figure(WORK, "build, peak memory", build_mib, "MiB"),
         Figure(WORK, "build, of that the text before it", before_mib, "MiB"),
-        Figure(WORK, "index over tokens", held / tokens, "bytes"),
+        Figure(WORK, "index over tokens", _file_bytes(index) / tokens, "bytes"),
+        Figure(WORK, "opening", opening * 1e3, "ms"),
     ]
     tokenised = [_tokens(data) for data in texts]
     outputs = make_outputs(tokenised, QUERIES, random.Random(SEED))
@@ -156,7 +148,6 @@ def run(size_bytes: int, folder: Path | None, window_count: int) -> list[Figure]
         lasted, _ = timed_queries(outputs, scope_over(segments, of))
         figures.append(Figure(WORK, f"query, {name}: median", percentile(lasted, 50), "ms"))
         figures.append(Figure(WORK, f"query, {name}: 95 %", percentile(lasted, 95), "ms"))
-    figures.append(Figure(WORK, "1 MB more, until it is searchable", _seconds_of_more(texts), "s"))
     figures += planted(WORK, tokenised, scope_over(segments))
     if window_count:
         looked, missed = 0, 0
@@ -164,20 +155,55 @@ def run(size_bytes: int, folder: Path | None, window_count: int) -> list[Figure]
             looked, missed = looked + pieces, missed + lost
         figures.append(Figure(WORK, "random windows", looked, ""))
         figures.append(Figure(WORK, "windows with a token missed", missed, ""))
-    return figures
+    return figures + _changes(index, texts)
 
 
-def _seconds_of_more(texts: Sequence[bytes]) -> float:
-    """What a contribution of 1 MB takes from its bytes to the first answer."""
-    more: list[bytes] = []
+def _changes(index: TextIndex, texts: Sequence[bytes]) -> list[Figure]:
+    """Some more megabytes, one by one, and then the first document of each taken out again."""
+    adding, erasing = [], []
+    number = len(texts)
+    for part in _megabytes(texts):
+        output = [token for data in part[:20] for token in _tokens(data)][:OUTPUT_TOKENS]
+        began = time.perf_counter()
+        index.change(searchable_texts(part, number))
+        changed = time.perf_counter() - began
+        scope = scope_over(index.segments())
+        began = time.perf_counter()
+        attribute_indexed(output, scope)
+        adding.append(changed + time.perf_counter() - began)
+        erasing.append(_seconds(partial(index.change, (), [document_id(number)])))
+        number += len(part)
+    return [
+        Figure(WORK, "1 MB more, until it is searchable", percentile(adding, 50), "s"),
+        Figure(WORK, "1 MB more, the longest with merging", max(adding), "s"),
+        Figure(WORK, "taking a document out", percentile(erasing, 50), "s"),
+    ]
+
+
+def _megabytes(texts: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """The first ROUNDS megabytes of the texts, as far as they go."""
+    part: list[bytes] = []
+    done = 0
     for data in texts:
-        if sum(len(item) for item in more) >= 10**6:
-            break
-        more.append(data)
-    output = [token for data in more[:20] for token in _tokens(data)][:OUTPUT_TOKENS]
+        part.append(data)
+        if sum(len(item) for item in part) >= 10**6:
+            yield part
+            part = []
+            done += 1
+            if done == ROUNDS:
+                return
+    if part and not done:
+        yield part
+
+
+def _seconds(action: Callable[[], object]) -> float:
     began = time.perf_counter()
-    attribute_indexed(output, scope_over(build(more)))
+    action()
     return time.perf_counter() - began
+
+
+def _file_bytes(index: TextIndex) -> int:
+    return sum(path.stat().st_size for path in index.folder.iterdir())
 
 
 def _tokens(data: bytes) -> list[bytes]:

@@ -12,11 +12,18 @@ from openledger_node.attribution.canon import canonical_text
 from openledger_node.attribution.matching import attribute_indexed
 from openledger_node.attribution.reference import Attribution, Span, attribute
 from openledger_node.attribution.scope import ScopeDocument, make_scope
+from openledger_node.attribution.segment import build_segment
 from scripts.benchmarks import attribution as bench
 from scripts.benchmarks import infini
 from scripts.benchmarks.__main__ import main
 from scripts.benchmarks.corpora import OUTPUT_TOKENS, Output, Piece, make_outputs, read_texts
-from scripts.benchmarks.indexing_run import build, document_id, missed_pieces, run, scope_over
+from scripts.benchmarks.indexing_run import (
+    document_id,
+    missed_pieces,
+    run,
+    scope_over,
+    searchable_texts,
+)
 from scripts.benchmarks.planted import NOBODY, PlainSearch, said, truth, variation
 
 WORDS = 400
@@ -68,7 +75,7 @@ def test_what_is_measured_gives_what_the_reference_gives(folder: Path) -> None:
             ScopeDocument(document_id(n), (1, b"", n), 0, document_id(n), tokenised[n])
             for n in numbers
         )
-        indexed = scope_over(build(texts), of)
+        indexed = scope_over([build_segment(list(searchable_texts(texts)))], of)
         for output in make_outputs(tokenised, 4, random.Random(2)):
             assert attribute_indexed(output.tokens, indexed) == attribute(output.tokens, scope)
 
