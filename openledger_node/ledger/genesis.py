@@ -74,6 +74,22 @@ class Genesis(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_field
         return tuple((inception.account_id, device) for inception, device in self.seats)
 
 
+class Succession(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The last statement of a ledger that another one goes on from (A11).
+
+    The new genesis's salt is `salt`: its ledger id is bound to the old ledger's end.
+    """
+
+    nonce: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    ledger_id: Id
+    epoch: Annotated[int, Meta(ge=1, le=2**40)]
+    statement_root: Id
+
+    @property
+    def salt(self) -> bytes:
+        return H("succeeds", self.nonce, self.ledger_id, self.epoch, self.statement_root)
+
+
 _genesis_decoder = msgspec.msgpack.Decoder(Genesis)
 
 

@@ -38,6 +38,7 @@ from openledger_node.ledger.genesis import (
     RULES_VERSION,
     Genesis,
     Params,
+    Succession,
     genesis_fault,
     network_params,
     params_fault,
@@ -45,6 +46,7 @@ from openledger_node.ledger.genesis import (
 from openledger_node.ledger.keys import PublicKey
 from openledger_node.ledger.names import account_short
 from openledger_node.node import keyfiles, setup
+from openledger_node.node.core import NodeCore
 from openledger_node.node.results import Initialised
 from openledger_node.node.results_witness import Founded, Invited, SeatOffered
 
@@ -59,6 +61,7 @@ class Invitation(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fi
     salt: Salt
     rules_version: Annotated[int, Meta(ge=1, le=2**16)]
     params: Params
+    succeeds: Succession | None
 
     @property
     def digest(self) -> bytes:
@@ -77,20 +80,37 @@ class SeatFile:
 _invitation_decoder = msgspec.msgpack.Decoder(Invitation)
 
 
-def invite(file: Path, name: str, params_file: Path | None = None) -> Invited:
-    """Writes an invitation to found a ledger together."""
+def last_statement(core: NodeCore) -> Succession:
+    """The end of a home's ledger, for one that goes on from it (A11)."""
+    with core.store.read() as snapshot:
+        epoch = snapshot.last_epoch()
+        if epoch == 0:
+            raise Refused("no epoch of this ledger is final", code="not_final")
+        root = snapshot.must_epoch(epoch).statement_root
+    return Succession(secrets.token_bytes(16), core.ledger_id, epoch, root)
+
+
+def invite(
+    file: Path,
+    name: str,
+    params_file: Path | None = None,
+    succeeds: Succession | None = None,
+) -> Invited:
+    """Writes an invitation to found a ledger together, or one that goes on from another's end."""
     title = name.strip()
     if not title or len(title) > 128 or not title.isprintable():
         raise UsageError("a ledger's name has 1 to 128 printable characters")
     params = network_params(())
     if params_file is not None:
         params = setup.params_from(params_file, params, None)
-    invitation = Invitation(title, secrets.token_bytes(16), RULES_VERSION, params)
+    salt = secrets.token_bytes(16) if succeeds is None else succeeds.salt
+    invitation = Invitation(title, salt, RULES_VERSION, params, succeeds)
     document = {
         "openledger": "witness-invitation",
         "version": 1,
         "name": title,
         "params": params_document(params),
+        "succeeds": succeeds and setup.succession_document(succeeds),
         "digest": invitation.digest.hex(),
         "invitation": encode(invitation).hex(),
     }
@@ -119,10 +139,13 @@ def read_invitation(file: Path) -> Invitation:
             raise BadInput(f"{file} is not an invitation of version 1 to found a ledger")
         data = bytes.fromhex(document["invitation"])
         invitation = decode_as(_invitation_decoder, data, "the invitation")
-        same = (document["name"], document["digest"], document["params"]) == (
+        succeeds = setup.read_succession(document["succeeds"], invitation.salt)
+        shown = (document["name"], document["digest"], document["params"], succeeds)
+        same = shown == (
             invitation.name,
             invitation.digest.hex(),
             json.loads(json.dumps(params_document(invitation.params))),
+            invitation.succeeds,
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise BadInput(f"{file} is not an invitation to found a ledger") from None
@@ -229,7 +252,7 @@ def found(invitation_file: Path, seat_files: Sequence[Path], out: Path) -> Found
     fault = genesis_fault(genesis)
     if fault:
         raise BadInput(f"the ledger cannot begin so: {fault}")
-    setup.write_public(out, setup.genesis_document(genesis))
+    setup.write_public(out, setup.genesis_document(genesis, invitation.succeeds))
     names = {seat.inception.account_id: seat.name for seat in seats}
     return Founded(
         str(out),
@@ -268,7 +291,14 @@ def begin_seat(
     try:
         staging.mkdir(parents=True, mode=0o700)
         log_id = setup.begin_ledger(
-            staging, genesis, inception, keys["root"], keys["device"], name, clock_ms()
+            staging,
+            genesis,
+            inception,
+            keys["root"],
+            keys["device"],
+            name,
+            clock_ms(),
+            invitation.succeeds,
         )
         # The home is one from the moment that it has its ledger's folder: that comes last.
         (staging / "instance.json").replace(home / "instance.json")

@@ -31,7 +31,7 @@ from openledger_node.node.lookup import find_account, find_id
 from openledger_node.node.pending import pending_marks, pending_view
 from openledger_node.node.reading import Located, must_find, shown, well_formed
 from openledger_node.node.registry import effective_licences
-from openledger_node.node.setup import genesis_document
+from openledger_node.node.setup import genesis_document, known_succession, succession_document
 from openledger_node.store.snapshot import Snapshot
 
 DEFAULT_LOG_EVENTS: Final = 50
@@ -98,6 +98,7 @@ def ledger_show(core: NodeCore) -> results.LedgerShown:
     """The rules in force."""
     with core.store.read() as snapshot:
         rules = views.rules(snapshot.state)
+        succession = known_succession(snapshot)
     params: dict[str, Any] = {
         field.name: getattr(rules.params, field.name)
         for field in msgspec.structs.fields(rules.params)
@@ -111,6 +112,8 @@ def ledger_show(core: NodeCore) -> results.LedgerShown:
         "faults_tolerated": faults_tolerated(len(rules.seats)),
         **params,
     }
+    if succession is not None:
+        shown_rules["succeeds"] = succession_document(succession)
     return results.LedgerShown(
         ledger_id=core.ledger_id.hex(),
         name=core.genesis.name,
@@ -123,7 +126,8 @@ def ledger_show(core: NodeCore) -> results.LedgerShown:
 
 def ledger_export(core: NodeCore, file: Path) -> results.FileWritten:
     """The genesis file with which others join."""
-    text = genesis_document(core.genesis)
+    with core.store.read() as snapshot:
+        text = genesis_document(core.genesis, known_succession(snapshot))
     write_new(file, text.encode())
     return results.FileWritten(str(file), len(text))
 

@@ -14,11 +14,17 @@ from openledger_node.node import results_witness as w
 from openledger_node.node.core import NodeCore, system_clock_ms
 
 
-def witness_invite(file: Path, name: str, params_file: Path | None = None) -> w.Invited:
-    """Writes an invitation to found a ledger together."""
+def witness_invite(
+    file: Path, name: str, params_file: Path | None = None, *, succeeds: Seating | None = None
+) -> w.Invited:
+    """Writes an invitation to found a ledger together.
+
+    `succeeds` is an open home of a ledger whose end the new one goes on from (A11).
+    """
     from openledger_node.node import ceremony
 
-    return ceremony.invite(file, name, params_file)
+    end = None if succeeds is None else ceremony.last_statement(succeeds.core)
+    return ceremony.invite(file, name, params_file, end)
 
 
 def witness_offer(

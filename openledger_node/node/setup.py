@@ -41,6 +41,7 @@ from openledger_node.ledger.genesis import (
     MAX_AMOUNT_MICRO,
     Genesis,
     Params,
+    Succession,
     genesis_fault,
     params_fault,
     parse_genesis,
@@ -50,6 +51,7 @@ from openledger_node.ledger.keys import SigningKey
 from openledger_node.ledger.names import account_short
 from openledger_node.node import keyfiles
 from openledger_node.node.results import Initialised
+from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.store import Store
 from openledger_node.store.writer import Draft, LogWriter
 
@@ -123,14 +125,17 @@ def initialise(
         raise UsageError("a ledger that is joined has its params in its genesis")
     keys = new_keys()
     inception = inception_of(keys, secrets.token_bytes(16))
+    succession: Succession | None = None
     if genesis_file is None:
         title = ledger_name or (f"{name}'s ledger" if name else "solo ledger")
         genesis = _solo_genesis(title, inception, keys, params_file)
     else:
-        genesis = read_genesis_file(genesis_file)
+        genesis, succession = read_founding_file(genesis_file)
     staging = home.with_name(f"{home.name}.init-{secrets.token_hex(4)}")
     try:
-        log_id, recovery = _build(staging, genesis, inception, keys, name, passphrase, clock_ms())
+        log_id, recovery = _build(
+            staging, genesis, inception, keys, name, passphrase, clock_ms(), succession
+        )
         move_into_place(staging, home)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
@@ -156,6 +161,7 @@ def _build(
     name: str | None,
     passphrase: bytes | None,
     time_ms: int,
+    succession: Succession | None = None,
 ) -> tuple[bytes, str]:
     """Fills `place` with a home; the id of its first log, and the recovery file's name."""
     place.mkdir(parents=True, mode=0o700)
@@ -166,7 +172,9 @@ def _build(
     ):
         keyfiles.save_key(place / "keys", role, key, passphrase)
     recovery = write_recovery(place, inception.account_id, keys.next_root, inception, passphrase)
-    opened = begin_ledger(place, genesis, inception, keys.root, keys.device, name, time_ms)
+    opened = begin_ledger(
+        place, genesis, inception, keys.root, keys.device, name, time_ms, succession
+    )
     return opened, recovery
 
 
@@ -178,6 +186,7 @@ def begin_ledger(
     device: SigningKey,
     name: str | None,
     time_ms: int,
+    succession: Succession | None = None,
 ) -> bytes:
     """The store of a new home, with its first log and the account's creation; the log's id."""
     account_id = inception.account_id
@@ -186,6 +195,8 @@ def begin_ledger(
         store.set_own_account(account_id, device.public.raw)
         if name:
             store.set_petname(account_id, name)
+        if succession is not None:
+            store.set_facts(SUCCEEDS_FACT, [(b"", encode(succession))])
         opened = open_log(store, genesis.ledger_id, account_id, device, None, time_ms)
         with LogWriter(store, opened, device) as writer:
             created = create_body(genesis.ledger_id, inception, root, device)
@@ -331,23 +342,67 @@ def write_public(file: Path, text: str) -> None:
         raise UsageError(f"cannot write {file}: {error.strerror}") from None
 
 
-def genesis_document(genesis: Genesis) -> str:
+SUCCEEDS_FACT: Final = "succeeds"
+"""Local fact: what the ledger's genesis goes on from, as its file said (A11)."""
+
+_succession_decoder = msgspec.msgpack.Decoder(Succession)
+
+
+def succession_document(succession: Succession) -> dict[str, Any]:
+    """For people, with the nonce by which the genesis's salt is checked."""
+    return {
+        "ledger_id": succession.ledger_id.hex(),
+        "epoch": succession.epoch,
+        "statement_root": succession.statement_root.hex(),
+        "nonce": succession.nonce.hex(),
+    }
+
+
+def read_succession(document: Any, salt: bytes) -> Succession | None:
+    """What a file says that its ledger goes on from. BadInput when the salt is not that."""
+    if document is None:
+        return None
+    try:
+        values = [bytes.fromhex(document["nonce"]), bytes.fromhex(document["ledger_id"])]
+        values += [document["epoch"], bytes.fromhex(document["statement_root"])]
+        succession = msgspec.convert(values, Succession)
+    except (KeyError, TypeError, ValueError, AttributeError, msgspec.ValidationError):
+        raise BadInput("what the ledger goes on from is not readable") from None
+    if succession.salt != salt:
+        raise BadInput("the ledger's salt is not bound to the statement that it should go on from")
+    return succession
+
+
+def known_succession(snapshot: Snapshot) -> Succession | None:
+    """What this home's ledger goes on from."""
+    stored = snapshot.fact(SUCCEEDS_FACT, b"")
+    return None if stored is None else _succession_decoder.decode(stored)
+
+
+def genesis_document(genesis: Genesis, succession: Succession | None = None) -> str:
     """The text of a genesis file.
 
     JSON with the id for people and the canonical bytes for programs.
     """
-    document = {
+    document: dict[str, Any] = {
         "openledger": "genesis",
         "version": 1,
         "name": genesis.name,
         "ledger_id": genesis.ledger_id.hex(),
         "genesis": encode(genesis).hex(),
     }
+    if succession is not None:
+        document["succeeds"] = succession_document(succession)
     return json.dumps(document, indent=1) + "\n"
 
 
 def read_genesis_file(path: Path) -> Genesis:
     """The genesis in a file; its stated ledger id is held to its bytes."""
+    return read_founding_file(path)[0]
+
+
+def read_founding_file(path: Path) -> tuple[Genesis, Succession | None]:
+    """The genesis in a file, and the ledger's end that it goes on from."""
     document = keyfiles.read_json(path, "the genesis file", MAX_GENESIS_FILE_BYTES)
     try:
         if document["openledger"] != "genesis" or document["version"] != 1:
@@ -358,4 +413,4 @@ def read_genesis_file(path: Path) -> Genesis:
         raise BadInput(f"{path} is not a genesis file") from None
     if genesis.ledger_id != stated:
         raise BadInput(f"{path} states another ledger id than its genesis has")
-    return genesis
+    return genesis, read_succession(document.get("succeeds"), genesis.salt)

@@ -197,3 +197,60 @@ def test_params_come_from_the_invitation(tmp_path: Path) -> None:
         api.witness_invite(tmp_path / "river.invite", "River", params)
     with pytest.raises(UsageError, match="printable"):
         api.witness_invite(tmp_path / "x.invite", "\n")
+
+
+def old_ledger(place: Path) -> tuple[str, str]:
+    """A ledger of one with a final epoch: its id and the root of its last statement."""
+    api.initialise(place / "old", name="old")
+    with api.open_home(place / "old") as home:
+        home.issue(1_000_000, "old")
+        closed = home.epoch_close()
+        api.witness_invite(place / "new.invite", "New co-op", succeeds=home)
+        return home.status().ledger_id, closed.statement_root
+
+
+@pytest.mark.rule("A11")
+def test_a_new_ledger_is_bound_to_the_last_statement_of_an_old_one(tmp_path: Path) -> None:
+    ledger_id, root = old_ledger(tmp_path)
+    seats = [offer(tmp_path, name, "new.invite") for name in NAMES]
+    api.witness_found(tmp_path / "new.invite", seats, tmp_path / "genesis.json")
+    api.witness_begin(tmp_path / "ana", tmp_path / "genesis.json")
+    api.initialise(tmp_path / "eve", name="eve", genesis_file=tmp_path / "genesis.json")
+    for name in ("ana", "eve"):
+        with api.open_home(tmp_path / name) as home:
+            said = home.ledger_show().rules["succeeds"]
+            assert (said["ledger_id"], said["epoch"], said["statement_root"]) == (
+                ledger_id,
+                1,
+                root,
+            )
+            home.ledger_export(tmp_path / f"{name}.json")
+        assert (tmp_path / f"{name}.json").read_text() == (tmp_path / "genesis.json").read_text()
+
+
+@pytest.mark.rule("A11")
+@pytest.mark.parametrize("what", ["ledger_id", "epoch", "statement_root", "nonce"])
+@pytest.mark.parametrize("file", ["new.invite", "genesis.json"])
+def test_another_end_than_the_one_that_the_salt_is_bound_to_is_refused(
+    tmp_path: Path, what: str, file: str
+) -> None:
+    old_ledger(tmp_path)
+    seats = [offer(tmp_path, name, "new.invite") for name in NAMES]
+    api.witness_found(tmp_path / "new.invite", seats, tmp_path / "genesis.json")
+
+    def lie(document: dict[str, Any]) -> None:
+        true = document["succeeds"][what]
+        document["succeeds"][what] = 2 if what == "epoch" else "00" * (len(true) // 2)
+
+    forged = rewritten(tmp_path / file, lie)
+    with pytest.raises(BadInput, match="salt"):
+        if file == "genesis.json":
+            setup.read_genesis_file(forged)
+        else:
+            ceremony.read_invitation(forged)
+
+
+def test_a_ledger_without_a_final_epoch_has_no_end_to_go_on_from(tmp_path: Path) -> None:
+    api.initialise(tmp_path / "old", name="old")
+    with api.open_home(tmp_path / "old") as home, pytest.raises(Refused, match="no epoch"):
+        api.witness_invite(tmp_path / "new.invite", "New", succeeds=home)

@@ -39,6 +39,7 @@ def witness() -> None:
 @click.argument("file", type=FILE)
 @click.option("--name", metavar="N", help="The name of the ledger to be founded.")
 @click.option("--params", type=FILE, metavar="FILE", help="Its params, as TOML.")
+@click.option("--succeeds", is_flag=True, help="It goes on from the end of this home's ledger.")
 @click.option(
     "--seat", "seats", type=FILE, multiple=True, metavar="SEAT", help="A seat file; all of them."
 )
@@ -49,6 +50,7 @@ def witness_invite(
     file: Path,
     name: str | None,
     params: Path | None,
+    succeeds: bool,
     seats: tuple[Path, ...],
     out: Path | None,
 ) -> None:
@@ -56,7 +58,8 @@ def witness_invite(
 
     First with --name: writes the invitation FILE, for each witness to `oln witness join`. Then with
     all the seat files that come back: makes the genesis. The same files give the same genesis
-    whoever does it. This needs no home.
+    whoever does it. This needs no home, but with --succeeds: where a third of the witnesses is gone
+    for ever, the others found a new ledger whose id is bound to the last statement of the old one.
 
     \b
     Examples:
@@ -64,12 +67,16 @@ def witness_invite(
       oln witness invite river.invite --seat ana.seat --seat bo.seat --out genesis.json
     """
     if seats:
-        if out is None or name or params:
+        if out is None or name or params or succeeds:
             raise UsageError("with --seat, give --out and nothing else")
         app.emit(app.interface.witness_found(file, seats, out), _show_founded)
         return
     if not name or out is not None:
         raise UsageError("an invitation needs --name", hint="see `oln witness invite --help`")
+    if succeeds:
+        with app.home() as home:
+            app.emit(app.interface.witness_invite(file, name, params, succeeds=home), _show_invited)
+        return
     app.emit(app.interface.witness_invite(file, name, params), _show_invited)
 
 
