@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.benchmarks.agreeing import DEFAULT_EVENTS as DEFAULT_AGREEMENT_EVENTS
+from scripts.benchmarks.agreeing import agreement
 from scripts.benchmarks.attribution import DEFAULT_MEGABYTES, DEFAULT_WINDOWS, attribution
 from scripts.benchmarks.derivation import DEFAULT_CHAINS, derivation
 from scripts.benchmarks.evidence import DEFAULT_USES, evidence
@@ -94,6 +96,10 @@ def parser() -> argparse.ArgumentParser:
     eight = commands.add_parser("resting", help="a daemon that has nothing to do")
     eight.add_argument("--seconds", type=positive, default=DEFAULT_SECONDS, metavar="S")
     eight.add_argument("--runs", type=positive, default=1, metavar="R")
+    nine = commands.add_parser("agreement", help="four witnesses that decide one large epoch")
+    nine.add_argument("--events", type=positive, default=DEFAULT_AGREEMENT_EVENTS, metavar="N")
+    nine.add_argument("--runs", type=positive, default=DEFAULT_RUNS, metavar="R")
+    nine.add_argument("--dir", type=folder, metavar="DIR", help="where the homes are made")
     return top
 
 
@@ -141,6 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.command == "attribution":
         sizes = tuple(given.megabytes or DEFAULT_MEGABYTES)
         return attribution(sizes, given.texts, given.windows, given.json)
+    if given.command == "agreement":
+        return agreement(given.events, given.runs, given.dir)
     if given.command == "resting":
         return resting(given.seconds, given.runs)
     if given.command == "mesh":

@@ -27,6 +27,8 @@ from scripts.simulation.nodes import Node
 from scripts.simulation.world import Machine, Outcome, Run
 
 STEP_S: Final = 0.25
+COMPARE_LOOKS: Final = 60
+"""Looks between a restored seat's questions whether the others hold the same: 15 s (Y9)."""
 SETTLE_S: Final = 90.0
 """Healing: digests are exchanged every 30 s or so, and a view's timer runs up to T0 * 2^6."""
 ROLES: Final = ("honest", "signs all", "forks", "silent", "forks and signs all")
@@ -86,7 +88,7 @@ class Assembly(Run):
             looks += 1
             if looks % 4 == 0:
                 self._leave_logs(machine)
-            if looks % 8 == 0 and node.waits:
+            if looks % COMPARE_LOOKS == 0 and node.waits:
                 node.hub.ask_everybody()
             if not (self.role == "silent" and node.index == self.liar):
                 waited = node.waits

@@ -25,8 +25,11 @@ from openledger_node.node.sharing import WishList
 from openledger_node.node.voting import Voter
 
 LOOK_FOR_SEAT_S: Final = 5.0
-COMPARE_S: Final = 2.0
-"""How often a restored seat asks the others whether they hold the same."""
+COMPARE_S: Final = 15.0
+"""How often a restored seat asks the others whether they hold the same: peers allow a DIGEST every
+ten seconds (Y9), and the rounds of replication need some of them.
+"""
+LOOK_FOR_ANSWERS_S: Final = 1.0
 GATHER_S: Final = 0.02
 """What arrives together is folded together."""
 
@@ -63,6 +66,7 @@ class Follower:
         self._compare = compare
         self._vote_at_s = math.inf
         self._cannot_vote = False
+        self._compare_at_s = -math.inf
         self._accused: set[tuple[int, int, str]] = set()
         self._looked_at = -1
         self._wake = trio.Event()
@@ -134,8 +138,10 @@ class Follower:
             if not self._cannot_vote:
                 self._log.warning("seat_waits", reason="copied or restored: waits for all others")
             self._cannot_vote = True
-            self._compare()
-            self._vote_at_s = trio.current_time() + COMPARE_S
+            if trio.current_time() >= self._compare_at_s:
+                self._compare_at_s = trio.current_time() + COMPARE_S
+                self._compare()
+            self._vote_at_s = trio.current_time() + LOOK_FOR_ANSWERS_S
             return
         await self._io(file_verdicts, self._core)
         wait_ms = await self._io(self._voter.step)
