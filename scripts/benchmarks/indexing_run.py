@@ -27,12 +27,14 @@ from openledger_node.attribution.segment import NOWHERE, Segment, View, searchab
 from openledger_node.store.text_index import Text, TextIndex
 from scripts.benchmarks.corpora import OUTPUT_TOKENS, Output, make_outputs, read_texts
 from scripts.benchmarks.figures import Figure, percentile
+from scripts.benchmarks.leaving_out import datamodelling_score
 from scripts.benchmarks.planted import planted
 
 QUERIES: Final = 300
 WINDOWS: Final = 100_000
 SEED: Final = 11
 ROUNDS: Final = 8
+MAX_LEFT_OUT_BYTES: Final = 20_000_000
 WORK: Final = "attribution"
 
 
@@ -149,6 +151,8 @@ def _run(index: TextIndex, texts: Sequence[bytes], window_count: int) -> list[Fi
         figures.append(Figure(WORK, f"query, {name}: median", percentile(lasted, 50), "ms"))
         figures.append(Figure(WORK, f"query, {name}: 95 %", percentile(lasted, 95), "ms"))
     figures += planted(WORK, tokenised, scope_over(segments))
+    if size <= MAX_LEFT_OUT_BYTES:
+        figures += datamodelling_score(tokenised, scope_over(segments))
     if window_count:
         looked, missed = 0, 0
         for pieces, lost in windows(tokenised, scope_over(segments), window_count):
