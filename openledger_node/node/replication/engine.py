@@ -98,6 +98,8 @@ class Hub:
         self.seeker = PayloadSeeker()
         self.links: dict[int, LinkRunner] = {}
         self.totals = Totals()
+        self.served_bytes = 0
+        """Of payloads that are being served now (X10)."""
         self._hooks = hooks
         self._next_link = 0
         self._nursery: trio.Nursery | None = None

@@ -112,6 +112,7 @@ class LinkRunner:
         finally:
             if self._fetcher is not None:
                 self._fetcher.close()
+            self._payloads.close()
             with trio.CancelScope(shield=True) as shield:
                 shield.deadline = trio.current_time() + BYE_TIMEOUT_S
                 await self._part()
@@ -191,6 +192,7 @@ class LinkRunner:
                 self.end(why)
             elif self._patience.silent_s(now_s) >= IDLE_S and self.peer is not None:
                 self.ask_digest()
+            self.wake()  # an answer may have waited long enough
 
     # What goes out.
 

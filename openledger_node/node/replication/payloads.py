@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 MAX_PAYLOAD_FRAME_BYTES: Final = 2**20
 AGAIN_MS: Final = 1_000
 MAX_AGAIN_MS: Final = 3_600_000
+MAX_SERVED_BYTES: Final = 256 * 2**20
+"""Of payloads being served on all links: they are in memory meanwhile. A longer one goes alone."""
+GRANT_WAIT_MS: Final = 60_000
+"""An answer whose asker grants no credit for so long makes room for others."""
 Part = PayloadHead | Document | Piece
 Came = e.PayloadHeadCame | e.DocumentCame | e.PieceCame
 
@@ -167,7 +171,11 @@ class PayloadSeeker:
 
 
 class PayloadServer:
-    """One link's answers to PAYLOAD_WANTs, one after another."""
+    """One link's answers to PAYLOAD_WANTs, one after another.
+
+    - X10 Payloads being served take MAX_SERVED_BYTES at most over all links; who comes on top is
+      told to ask again (MISSING, busy), and so is who grants no credit for GRANT_WAIT_MS.
+    """
 
     def __init__(self, runner: LinkRunner, hub: Hub) -> None:
         self._runner = runner
@@ -176,10 +184,18 @@ class PayloadServer:
         self._parts: Iterator[Part] | None = None
         self._part: Part | None = None
         self._want_id = -1
+        self._size_bytes = 0
+        self._waits_since_ms: int | None = None
 
     @property
     def is_idle(self) -> bool:
         return not self._wants and self._parts is None
+
+    def close(self) -> None:
+        """The answer under way is over, or its link."""
+        self._hub.served_bytes -= self._size_bytes
+        self._size_bytes, self._waits_since_ms = 0, None
+        self._parts, self._part = None, None
 
     def wanted(self, want: e.PayloadWanted) -> None:
         self._wants.append(want)
@@ -187,7 +203,7 @@ class PayloadServer:
     def cancelled(self, want_id: int) -> None:
         self._wants = [want for want in self._wants if want.want_id != want_id]
         if want_id == self._want_id:
-            self._parts, self._part = None, None
+            self.close()
 
     async def step(self) -> bool:
         """Queues one frame more; False when it has to wait."""
@@ -201,12 +217,23 @@ class PayloadServer:
             self._part = next(self._parts, None)
         if self._part is None:
             session.payload_sent(self._want_id)
-            self._parts = None
+            self.close()
             return True
         if session.credit_bytes < MAX_PAYLOAD_FRAME_BYTES:
-            return False
+            return self._give_way()
         session.send_payload_frame(self._part)
-        self._part = None
+        self._part, self._waits_since_ms = None, None
+        return True
+
+    def _give_way(self) -> bool:
+        """Ends an answer that waited too long for credit; whether it did."""
+        now_ms = self._hub.now_ms()
+        if self._waits_since_ms is None:
+            self._waits_since_ms = now_ms
+        if now_ms - self._waits_since_ms < GRANT_WAIT_MS:
+            return False
+        self._runner.session.send_missing(self._want_id, Reason.BUSY)
+        self.close()
         return True
 
     async def _begin(self, want: e.PayloadWanted) -> None:
@@ -218,6 +245,11 @@ class PayloadServer:
         if data is None:
             self._runner.session.send_missing(want.want_id, Reason.NOT_SERVED)
             return
+        if hub.served_bytes and hub.served_bytes + len(data) > MAX_SERVED_BYTES:
+            self._runner.session.send_missing(want.want_id, Reason.BUSY)
+            return
+        self._size_bytes = len(data)
+        hub.served_bytes += self._size_bytes
         payload = await hub.io(decode_payload, data)
         self._want_id = want.want_id
         self._parts = plan(want.want_id, payload, want.document, want.leaf)

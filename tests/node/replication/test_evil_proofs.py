@@ -12,8 +12,14 @@ from openledger_node.ledger.errors import StoreUnavailable
 from openledger_node.ledger.forks import ForkEvidence, prove_fork
 from openledger_node.ledger.heads import sign_head
 from openledger_node.ledger.merkle import leaf_hashes, root_of_hashes
-from openledger_node.ledger.payload import PayloadDocument, decode_payload, encode_payload
+from openledger_node.ledger.payload import (
+    PayloadDocument,
+    cut_binary,
+    decode_payload,
+    encode_payload,
+)
 from openledger_node.node.replication import admission as admissions
+from openledger_node.node.replication import payloads
 from openledger_node.node.replication.payloads import Sought
 from openledger_node.sync import events as e
 from openledger_node.sync import messages as m
@@ -269,5 +275,42 @@ def test_a_payload_that_was_begun_and_never_ended() -> None:
             await evil.say(m.Have(evil.name(stage.node.log_id), 1, b"tagt"))
             await trio.sleep(1)
         await stage.over(costs="no_answer")
+
+    play_world(play)
+
+
+@pytest.mark.rule("X10")
+def test_peers_that_ask_for_payloads_and_grant_nothing_keep_no_memory_and_nobody_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(payloads, "MAX_SERVED_BYTES", 10 * 2**20)
+    leaves = cut_binary(bytes(8 * 2**20))
+    large = encode_payload(ACCOUNT, 1, [PayloadDocument(bytes(range(32)), leaves, 0)])
+    commit = decode_payload(large).commit
+
+    async def asks(stage: Stage, name: str) -> Evil:
+        evil = await stage.evil(name)
+        evil.session.send_payload_want(digest("event"), commit)
+        await evil.send(b"".join(evil.session.data_to_send()))
+        await trio.sleep(1)
+        return evil
+
+    async def play(world: World) -> None:
+        stage = await Stage.set(world)
+        stage.node.holder.payloads[commit] = large
+        first = await asks(stage, "evil")
+        assert stage.node.hub.served_bytes == len(large)
+        second = await asks(stage, "another")
+        assert [event.reason for event in second.came(e.MissingCame)] == [m.Reason.BUSY]
+        for _ in range(100):
+            await first.say(m.Have(first.name(stage.node.log_id), 1, b"tagt"))
+            await trio.sleep(1)
+        assert stage.node.hub.served_bytes == 0
+        assert [event.reason for event in first.came(e.MissingCame)] == [m.Reason.BUSY]
+        third = await asks(stage, "a third")
+        assert stage.node.hub.served_bytes == len(large)
+        await third.link.aclose()
+        await trio.sleep(1)
+        assert stage.node.hub.served_bytes == 0
 
     play_world(play)
