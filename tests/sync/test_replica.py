@@ -219,6 +219,18 @@ def test_a_branch_that_a_cut_names_is_asked_of_every_peer_in_turn() -> None:
     assert not made.needs()
 
 
+@pytest.mark.rule("X4")
+def test_a_peer_that_had_no_such_branch_is_asked_for_it_again_a_round_later() -> None:
+    made = replica(mark(5))
+    made.fork_known(fork(3))
+    made.need(mark(6, "other"))
+    made.refused(fetch(made, 1))
+    assert made.next_fetch(1, NOW_MS + ROUND_MS - 1) is None
+    again = made.next_fetch(1, NOW_MS + ROUND_MS)
+    assert again is not None
+    assert again.mark == mark(6, "other")
+
+
 @pytest.mark.rule("X5")
 def test_what_grows_here_is_pushed_to_who_has_all_before_it_and_told_to_the_others() -> None:
     made = replica(mark(400), links=(1, 2))
