@@ -59,6 +59,7 @@ COMMANDS: Final = {
         "verify": Entry("proving:verify", "Check a proof file; needs no home."),
         "check": Entry("care:check", "Re-hash everything that is stored."),
         "index": Entry("indexing:index", "The index of the text that is held here."),
+        "simulate": Entry("simulating:simulate", "Play an attack, and see whether it pays."),
     },
     "Keep and move": {
         "compact": Entry("care:compact", "Make the store smaller."),

@@ -1,0 +1,155 @@
+"""What an attacker has in the end, against what honest behaviour would have given.
+
+Each attack is played twice from one seed: honestly, and as the attack. The gain is the ratio; at
+most 1 means that the attack does not pay. `squat` is told as it is: the author never registered.
+
+| attack | the attacker | honest instead |
+|---|---|---|
+| sybil | cuts a text into pieces, each registered by an account of its own | registers one |
+| wash | pays fees to a model, an author and a reader that are its own | keeps the money |
+| copy | registers another's text, 5 % of its words changed; outputs quote that | the author |
+| collude | as copy, and the provider trains on the copy alone | the author |
+| stall | the payer never confirms | confirms |
+| squat | registers a text whose author is not on the ledger | nothing |
+
+Gains are compared in whole millionths, the unit that shares are divided in: cutting a text in
+pieces moves remainders of a millionth, some one way and some the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from openledger_node.cli.simulate.world import PROVIDER, READER, World, world
+
+if TYPE_CHECKING:
+    from openledger_node.cli.app import Interface
+
+PIECES: Final = 5
+EDITS_PERCENT: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One seed's two plays, in micro-credits."""
+
+    seed: int
+    honest_micro: int
+    attack_micro: int
+
+    @property
+    def gain_ppm(self) -> int | None:
+        """The attack's over the honest figure, in millionths; None over nothing."""
+        if not self.honest_micro:
+            return None
+        return self.attack_micro * 1_000_000 // self.honest_micro
+
+
+Play = Callable[[World, bool], int]
+"""play(world, attacks) -> the attacker's micro-credits."""
+
+
+def sybil(place: World, attacks: bool) -> int:
+    place.join("other", "attacker")
+    text, others = place.words("mine"), place.words("other")
+    named = [place.add("other", others)]
+    mine = ["attacker"]
+    if attacks:
+        mine = [f"sybil{number}" for number in range(PIECES)]
+        place.join(*mine)
+        size = len(text) // PIECES
+        for number, name in enumerate(mine):
+            named.append(place.add(name, text[number * size : (number + 1) * size]))
+    else:
+        named.append(place.add("attacker", text))
+    place.settle()
+    place.fund(READER)
+    receipts = place.paid_uses(READER, PROVIDER, named, place.answers([text, others]))
+    place.confirm(READER, receipts)
+    return place.worth(*mine)
+
+
+def wash(place: World, attacks: bool) -> int:
+    place.join("author", "payer")
+    text = place.words("mine")
+    named = place.add("author", text)
+    place.settle()
+    place.fund("payer")
+    if attacks:
+        receipts = place.paid_uses("payer", PROVIDER, [named], place.answers([text]))
+        place.confirm("payer", receipts)
+    return place.worth("author", "payer", PROVIDER)
+
+
+def copy(place: World, attacks: bool) -> int:
+    return _copied(place, attacks, both=True)
+
+
+def collude(place: World, attacks: bool) -> int:
+    return _copied(place, attacks, both=False)
+
+
+def _copied(place: World, attacks: bool, *, both: bool) -> int:
+    """Outputs drawn from a copy: the copier's share, or what the author gets for the original."""
+    place.join("author", "copier")
+    text = place.words("mine")
+    named = [place.add("author", text)]
+    place.settle()
+    if attacks:
+        text = place.edited(text, EDITS_PERCENT)
+        copied = place.add("copier", text)
+        named = [*named, copied] if both else [copied]
+        place.settle()
+    place.fund(READER)
+    receipts = place.paid_uses(READER, PROVIDER, named, place.answers([text]))
+    place.confirm(READER, receipts)
+    return place.worth("copier") if attacks else place.worth("author")
+
+
+def stall(place: World, attacks: bool) -> int:
+    place.join("author")
+    text = place.words("mine")
+    named = place.add("author", text)
+    place.settle()
+    place.fund(READER)
+    receipts = place.paid_uses(READER, PROVIDER, [named], place.answers([text]))
+    if not attacks:
+        place.confirm(READER, receipts)
+    for _ in range(3):
+        place.settle()
+    return place.worth(READER)
+
+
+def squat(place: World, attacks: bool) -> int:
+    place.join("squatter")
+    text = place.words("absent")
+    if not attacks:
+        return 0
+    named = place.add("squatter", text)
+    place.settle()
+    place.fund(READER)
+    receipts = place.paid_uses(READER, PROVIDER, [named], place.answers([text]))
+    place.confirm(READER, receipts)
+    return place.worth("squatter")
+
+
+ATTACKS: Final[dict[str, Play]] = {
+    "sybil": sybil,
+    "wash": wash,
+    "copy": copy,
+    "collude": collude,
+    "stall": stall,
+    "squat": squat,
+}
+
+
+def play(name: str, interface: Interface, folder: Path, seed: int) -> Outcome:
+    """Both plays of one attack from one seed."""
+    figures = []
+    for attacks in (False, True):
+        with world(interface, folder / f"{seed}-{'attack' if attacks else 'honest'}", seed) as made:
+            figures.append(ATTACKS[name](made, attacks))
+    return Outcome(seed, *figures)

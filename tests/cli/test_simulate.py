@@ -1,0 +1,70 @@
+"""Attacks against the real rules: none pays but squatting, which is told as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from openledger_node import api
+from openledger_node.cli.commands import simulating
+from openledger_node.cli.simulate.attacks import ATTACKS, Outcome, play
+from openledger_node.cli.simulate.world import ANSWERS, FEE_MICRO
+from tests.cli.fakes import Terminal
+from tests.kit.homes import no_waiting_for_the_disk
+
+
+@pytest.fixture(autouse=True)
+def quick() -> Iterator[None]:
+    with no_waiting_for_the_disk():
+        yield
+
+
+@pytest.mark.parametrize("attack", sorted(set(ATTACKS) - {"squat"}))
+def test_an_attack_gains_nothing_over_honest_behaviour(attack: str, tmp_path: Path) -> None:
+    outcome = play(attack, api, tmp_path, seed=11)  # type: ignore[arg-type]
+    assert outcome.honest_micro > 0
+    assert outcome.gain_ppm is not None and outcome.gain_ppm <= 1_000_000
+
+
+def test_a_squatter_gets_the_absent_author_s_share_and_that_is_told(tmp_path: Path) -> None:
+    outcome = play("squat", api, tmp_path, seed=11)  # type: ignore[arg-type]
+    assert (outcome.honest_micro, outcome.gain_ppm) == (0, None)
+    assert 0 < outcome.attack_micro < ANSWERS * FEE_MICRO
+
+
+def test_a_copier_and_a_provider_who_leaves_the_original_out_get_nothing(tmp_path: Path) -> None:
+    outcome = play("collude", api, tmp_path, seed=3)  # type: ignore[arg-type]
+    assert outcome.attack_micro * 50 <= outcome.honest_micro
+
+
+def test_the_same_seed_plays_the_same_world(tmp_path: Path) -> None:
+    first = play("wash", api, tmp_path / "a", seed=5)  # type: ignore[arg-type]
+    assert play("wash", api, tmp_path / "b", seed=5) == first  # type: ignore[arg-type]
+
+
+def test_a_gain_is_told_in_millionths_and_over_nothing_not_at_all() -> None:
+    assert Outcome(1, 2_000_000, 1_000_000).gain_ppm == 500_000
+    assert Outcome(1, 0, 5).gain_ppm is None
+
+
+def test_an_attack_that_pays_ends_with_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from openledger_node.cli.simulate import attacks
+
+    terminal = Terminal()
+
+    monkeypatch.setattr(attacks, "play", lambda name, *_: Outcome(1, 10, 20))
+    assert terminal.run("--json", "simulate", "wash", "--seeds", "2") == 1
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["pays"] is True
+    assert [world["gain_ppm"] for world in shown["worlds"]] == [2_000_000] * 2
+    assert terminal.run("simulate", "squat", "--seeds", "1") == 0
+    assert "2.000000" in capsys.readouterr().out
+
+
+def test_the_names_of_the_command_are_those_of_the_attacks() -> None:
+    assert set(simulating.NAMES) == set(ATTACKS)
