@@ -32,6 +32,7 @@ NOWHERE: Final = 2**62
 BLOCK_SUFFIXES: Final = 4_096
 """Suffixes whose least rank is kept together, once some text has been found in many of them."""
 _GATHER_TOKENS: Final = 2**18
+_COUNT_BYTES: Final = 2**20
 
 Ranks = NDArray[np.int64]
 
@@ -90,7 +91,10 @@ class Segment:
 
     def token_at(self, document: int, offset: int) -> int:
         """How many tokens of a document stand before an offset."""
-        return int(self.text[self.places[document].start : offset].count(AFTER_TOKEN))
+        return sum(
+            self.text[at : min(at + _COUNT_BYTES, offset)].count(AFTER_TOKEN)
+            for at in range(self.places[document].start, offset, _COUNT_BYTES)
+        )
 
     def text_of(self, document: int) -> bytes:
         """A document's text, its end included."""

@@ -123,8 +123,9 @@ class TextIndex:
         """Nothing when the manifest is not readable: all of it is derived."""
         try:
             with self._manifest().open("rb") as file:
-                data = file.read(MAX_MANIFEST_BYTES + 1)
-            document = json.loads(data) if len(data) <= MAX_MANIFEST_BYTES else {}
+                if os.fstat(file.fileno()).st_size > MAX_MANIFEST_BYTES:
+                    return []
+                document = json.loads(file.read())
             return [
                 Entry(
                     str(item["name"]),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openledger_node.attribution import linear, matching
+from openledger_node.attribution import linear, matching, segment
 from openledger_node.attribution.linear import NOWHERE, Shared, longest_matches
 from openledger_node.attribution.matching import attribute_indexed
 from openledger_node.attribution.reference import attribute
@@ -186,3 +186,17 @@ def test_questions_about_a_text_that_repeats_itself_end(monkeypatch: pytest.Monk
         assert sum(asked) < 20_000 + 4 * 2 * count + 20 * 2 * 1_000
         assert [(span.start, span.length) for span in found.spans[:2]] == [(0, 1_000), (1_000, 1)]
         assert {b.start - a.start for a, b in pairwise(found.spans[1:])} == {1}
+
+
+@pytest.mark.parametrize("block", [1, 3, 7, 10**6])
+def test_tokens_before_an_offset_are_counted_block_by_block(
+    monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(segment, "_COUNT_BYTES", block)
+    texts = words("a bb ccc 天地 dddd"), words("e ff")
+    held = indexed(make_scope(document(n, text) for n, text in enumerate(texts))).views[0].segment
+    for number, text in enumerate(texts):
+        offset = held.places[number].start
+        for count, token in enumerate(text):
+            assert held.token_at(number, offset) == count
+            offset += len(token) + 1
