@@ -24,13 +24,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from openledger_node.agreement.certificates import Ballot, SeatSet, sign_vote, verify_certificate
 from openledger_node.agreement.cut import Histories, compute_cut, cut_id_of, makes_cut, merged
 from openledger_node.agreement.evidence import evidence_of
 from openledger_node.agreement.rounds import Decided, Round
+from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.errors import VerificationFailed
+from openledger_node.ledger.events import MAX_LEAF_BYTES
 from openledger_node.ledger.heads import Mark, SignedHead
 from openledger_node.ledger.keys import SigningKey
 from openledger_node.ledger.votes import (
@@ -45,6 +47,11 @@ from openledger_node.ledger.votes import (
     proposal_id,
     state_parts,
 )
+
+MAX_PROPOSAL_BYTES: Final = MAX_LEAF_BYTES - 1_024
+"""An event less its envelope: a cut of 5,000 logs leaves room for a hundred SKIP certificates of 31
+seats, and for seven hundred of four.
+"""
 
 
 @dataclass(frozen=True)
@@ -177,7 +184,8 @@ def _propose(round_: Round, seat: Seat, held: Held, view: int, waited: bool) -> 
         delta,
         cut_id,
     )
-    return Said("witness.propose", body)
+    # What no event can hold is left to a leader that can prove its view with less.
+    return Said("witness.propose", body) if len(encode(body)) <= MAX_PROPOSAL_BYTES else None
 
 
 def _chosen_frontiers(round_: Round, held: Held) -> tuple[bytes, ...]:

@@ -245,6 +245,13 @@ class Round:
             (named for named in self._certified.get(("notar", view), ()) if named), default=None
         )
 
+    def final_cuts(self) -> set[bytes]:
+        """The cuts that FINAL certificates are for: never two, while f seats or fewer lie."""
+        named = {
+            one for (word, _), ids in self._certified.items() if word == "final" for one in ids
+        }
+        return {self.proposals[one][0].cut_id for one in named if one in self.proposals}
+
     def decision(self, previous: Mapping[bytes, Mark]) -> Decided | None:
         """What is final: a FINAL certificate whose proposal's cut follows from the previous one."""
         finals = [

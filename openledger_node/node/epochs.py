@@ -37,7 +37,7 @@ from openledger_node.node.witness_logs import (
     witness_events,
 )
 from openledger_node.store.lock import one_at_a_time
-from openledger_node.store.snapshot import Snapshot
+from openledger_node.store.snapshot import EpochRecord, Snapshot
 from openledger_node.store.store import Certificate
 
 MAX_OWN_EVENTS: Final = 16
@@ -175,7 +175,11 @@ def missing_marks(core: NodeCore, snapshot: Snapshot) -> list[Mark]:
 
 
 def collect_states(core: NodeCore, first: int) -> None:
-    """Keeps the seats' signed states of epochs from `first` on; alarms on a different root."""
+    """Keeps the seats' signed states of epochs from `first` on.
+
+    Alarms on a different root (A8), and on a FINAL certificate for another cut than the one that
+    was verified here first.
+    """
     with core.store.read() as snapshot:
         last = snapshot.last_epoch()
         since = {log.log_id: _size_by(snapshot, log.log_id, first) for log in snapshot.logs()}
@@ -184,7 +188,7 @@ def collect_states(core: NodeCore, first: int) -> None:
         for seats in {seats.number: seats for seats in sets.values()}.values():
             for _, _, event in witness_events(snapshot, seats, since):
                 epoch = getattr(event.body, "epoch", 0)
-                if event.kind == "witness.state" and sets.get(epoch) == seats:
+                if epoch in sets and sets[epoch] == seats:
                     found.setdefault(epoch, Round(core.ledger_id, epoch, seats)).add(event)
         known = {epoch: snapshot.states(epoch) for epoch in found}
         records = {epoch: snapshot.must_epoch(epoch) for epoch in found}
@@ -192,15 +196,26 @@ def collect_states(core: NodeCore, first: int) -> None:
         fresh = [(s, state) for s, state in round_.states.items() if s not in known[epoch]]
         if fresh:
             core.store.put_states(epoch, fresh)
-        differing = [
-            seat
-            for seat, state in round_.states.items()
-            if (state.statement_root, state.state_digest)
-            != (records[epoch].statement_root, records[epoch].state_digest)
-        ]
-        if len(differing) > round_.seats.faults:
-            text = f"epoch {epoch}: {len(differing)} witnesses signed another statement than ours"
+        text = _alarm(round_, records[epoch])
+        if text:
             core.store.set_facts("alarm", [(epoch.to_bytes(8, "big"), text.encode())])
+
+
+def _alarm(round_: Round, record: EpochRecord) -> str:
+    """What of an epoch contradicts this home's, or an empty text."""
+    if round_.final_cuts() - {record.cut_id}:
+        return f"epoch {record.epoch}: the witnesses decided another cut than ours too"
+    ours = record.statement_root, record.state_digest
+    differing = [
+        seat
+        for seat, state in round_.states.items()
+        if (state.statement_root, state.state_digest) != ours
+    ]
+    if len(differing) > round_.seats.faults:
+        return (
+            f"epoch {record.epoch}: {len(differing)} witnesses signed another statement than ours"
+        )
+    return ""
 
 
 def _size_by(snapshot: Snapshot, log_id: bytes, epoch: int) -> int:

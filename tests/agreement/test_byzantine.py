@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openledger_node.agreement import machine
 from openledger_node.agreement.certificates import SeatSet, sign_vote
 from openledger_node.agreement.cut import cut_id_of, makes_cut
 from openledger_node.agreement.evidence import evidence_of, unjustified_votes
@@ -451,3 +452,30 @@ def test_a_seat_that_left_a_view_by_a_skip_certificate_says_skip_too() -> None:
         member.round.add(other.said[-1])
         member.round.add(three.said[-1])
         assert current_view(member.round) == 1
+
+
+def test_a_leader_proposes_nothing_that_no_event_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest, _ = meet(epoch=1)
+    leader = honest[1]
+    monkeypatch.setattr(machine, "MAX_PROPOSAL_BYTES", 100)
+    assert not leader.step()
+    monkeypatch.undo()
+    assert leader.step()
+    assert leader.said[-1].kind == "witness.propose"
+
+
+@pytest.mark.rule("A5")
+def test_two_final_certificates_for_two_cuts_are_seen() -> None:
+    honest, liar = meet()
+    round_ = honest[0].round
+    keys = seats_of(4)[1]
+    good = root_proposal(liar)
+    bad = msgspec_replace(good, cut_id=bytes(32), cut_delta=())
+    for body in (good, bad):
+        assert round_.final_cuts() == ({good.cut_id} if body is bad else set())
+        round_.add(lie(liar, "witness.propose", body))
+        for seat, key in enumerate(keys[:3]):
+            slot = 3, 0, id_of(body)
+            final = WitnessFinal(*slot, sign_vote(key, "final", LEDGER, *slot), ())
+            round_.add(witnessed(seat, Said("witness.final", final), next(_numbers)))
+    assert round_.final_cuts() == {good.cut_id, bad.cut_id}

@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from openledger_node.agreement.certificates import sign_vote
 from openledger_node.api import Home, open_home, restore
 from openledger_node.ledger.errors import Refused
+from openledger_node.ledger.votes import WitnessPropose, WitnessState, proposal_id, state_parts
 from openledger_node.node.setup import initialise
 from openledger_node.node.voting import Voter
-from tests.kit.seats import START_MS, begin_together
+from tests.kit.ledgerkit import digest
+from tests.kit.seats import START_MS, begin_together, seat_keys
 
 NAMES = ["ana", "bo", "cy", "di"]
 
@@ -222,3 +226,41 @@ def test_a_restored_seat_votes_again_when_a_cut_holds_the_log_it_opened_since(
         assert voter.may_vote()
         assert not home.core.is_copy()
         council.homes.pop("copy")
+
+
+@pytest.mark.rule("A5", "A8")
+def test_another_final_certificate_for_an_epoch_that_is_final_raises_the_alarm(
+    council: Council,
+) -> None:
+    council["ana"].issue(5_000_000, "ana")
+    council.rounds(5, NAMES, random.Random(7))
+    assert council["ana"].status().epoch == 1
+    core = council["cy"].core
+    with core.store.read() as snapshot:
+        assert snapshot.alarms() == []
+    # Three seats sign another cut of epoch 1, in the view that the third seat leads.
+    other = WitnessPropose(1, 1, None, None, (), (), (bytes(32),), (), digest("another cut"))
+    named = proposal_id(core.ledger_id, 1, 1, None, other.frontiers, other.cut_id)
+    keys = [seat_keys(name).device for name in NAMES[:3]]
+    votes = [sign_vote(key, "final", core.ledger_id, 1, 1, named) for key in keys]
+    unsigned = WitnessState(
+        1,
+        other.cut_id,
+        bytes(32),
+        bytes(32),
+        1,
+        bytes(32),
+        None,
+        bytes(64),
+        1,
+        named,
+        tuple(enumerate(votes)),
+    )
+    signature = keys[2].sign_parts("state", *state_parts(core.ledger_id, unsigned))
+    state = msgspec.structs.replace(unsigned, signature=signature)
+    core.append([core.draft("witness.propose", other), core.draft("witness.state", state)])
+    council.carry("cy", "ana")
+    council["ana"].status()
+    with council["ana"].core.store.read() as snapshot:
+        assert ["decided another cut" in text for text in snapshot.alarms()] == [True]
+    assert council["ana"].status().epoch == 1
