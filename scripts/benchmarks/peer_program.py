@@ -36,14 +36,16 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from openledger_node.ledger.keys import PublicKey, SigningKey
 from openledger_node.node.core import NodeCore, open_core, system_clock_ms
 from openledger_node.node.setup import genesis_document, initialise, read_genesis_file
 from openledger_node.store.writer import Draft
 from scripts.benchmarks.entries import bodies, drafts
-from scripts.benchmarks.peer_sync import Network
+
+if TYPE_CHECKING:
+    from scripts.benchmarks.peer_sync import Network
 
 Answer = dict[str, Any]
 MAX_BATCH_EVENTS: Final = 65_536
@@ -123,6 +125,9 @@ class Peer:
 
     def network(self) -> Network:
         if self._network is None:
+            # What links need costs a process that only appends or reads its quick start.
+            from scripts.benchmarks.peer_sync import Network
+
             self._network = Network(self.core)
         return self._network
 
