@@ -26,7 +26,6 @@ from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.results import EpochClosed
 from openledger_node.node.witness_logs import (
     StoredHistories,
-    closures,
     held_by,
     load_round,
     note_set,
@@ -58,16 +57,19 @@ def is_due(snapshot: Snapshot) -> bool:
 def has_pending(snapshot: Snapshot) -> bool:
     """Whether something other than witnesses' votes is not final yet."""
     seats = seat_set(snapshot)
-    ends = closures(snapshot)
-    for proof in snapshot.forks():
-        ends.setdefault(proof.head_a.log_id, proof.common)
+    forked = {proof.head_a.log_id: proof.common for proof in snapshot.forks()}
     for log in snapshot.logs():
         if log.head is None:
             continue
         mark = snapshot.cut_mark(log.log_id)
         start = mark.size if mark else 0
+        if log.head.size <= start:
+            continue
         # What follows where a log was closed or forked may never be final: it makes no epoch due.
-        size = min(log.head.size, ends.get(log.log_id, log.head.size))
+        record = views.log_record(snapshot.state, log.log_id)
+        closed_at = record.closed_at if record is not None else None
+        end = closed_at if closed_at is not None else forked.get(log.log_id, log.head.size)
+        size = min(log.head.size, end)
         if size <= start:
             continue
         if seats.index_of(log.genesis.account_id, log.genesis.device) is None:
