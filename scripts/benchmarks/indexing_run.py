@@ -22,7 +22,7 @@ import numpy as np
 
 from openledger_node.attribution.canon import canonical_text
 from openledger_node.attribution.matching import IndexedScope, Source, attribute_indexed
-from openledger_node.attribution.reference import Attribution
+from openledger_node.attribution.reference import MIN_WEIGHT, Attribution, token_weights
 from openledger_node.attribution.segment import NOWHERE, Segment, View, searchable
 from openledger_node.store.text_index import Text, TextIndex
 from scripts.benchmarks.corpora import OUTPUT_TOKENS, Output, make_outputs, read_texts
@@ -84,10 +84,10 @@ def timed_queries(outputs: Sequence[Output], scope: IndexedScope) -> tuple[list[
 
 
 def missed_pieces(output: Output, found: Attribution) -> int:
-    """Pieces with a token that belongs to nothing, or to a later document than the piece's own.
+    """Pieces with a token that belongs to nobody.
 
-    A piece of 8 tokens or more qualifies when they are words: so every token of it belongs to a
-    match at least as long; the earliest of equal matches is the piece's document or an earlier one.
+    A piece that weighs enough for R2 qualifies: so every token of it belongs to a match at least as
+    long. Lighter ones, a few characters of a script without spaces, need not be found.
     """
     owner: list[tuple[int, int] | None] = [None] * found.token_count
     for span in found.spans:
@@ -95,6 +95,9 @@ def missed_pieces(output: Output, found: Attribution) -> int:
             owner[span.start + offset] = span.source, span.length
     missed = 0
     for piece in output.pieces:
+        shown = output.tokens[piece.start : piece.start + piece.length]
+        if int(token_weights(shown).sum()) < MIN_WEIGHT:
+            continue
         for at in range(piece.start, piece.start + piece.length):
             held = owner[at]
             if held is None:

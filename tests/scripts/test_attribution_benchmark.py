@@ -85,6 +85,10 @@ def test_a_piece_with_a_token_of_nobody_is_missed() -> None:
     spans = (Span(2, 8, 0, bytes(32), 0, 0), Span(15, 9, 1, bytes(32), 0, 0))
     assert missed_pieces(output, Attribution(30, spans, ())) == 1
     assert missed_pieces(output, Attribution(30, (), ())) == 2
+    light = Output(["天".encode()] * 15, (Piece(0, 15, 0, 0),))
+    assert missed_pieces(light, Attribution(15, (), ())) == 0
+    heavy = Output(["天".encode()] * 16, (Piece(0, 16, 0, 0),))
+    assert missed_pieces(heavy, Attribution(16, (), ())) == 1
 
 
 def test_the_truth_is_the_earliest_document_that_holds_a_piece() -> None:
