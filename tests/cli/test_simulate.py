@@ -42,6 +42,7 @@ def test_a_text_cut_in_pieces_moves_less_than_a_millionth_of_a_fee_by_piece_and_
     outcome = play("sybil", api, tmp_path, seed)  # type: ignore[arg-type]
     most_micro = PIECES * ANSWERS * FEE_MICRO // 1_000_000
     assert abs(outcome.attack_micro - outcome.honest_micro) < most_micro
+    assert not outcome.pays
 
 
 def test_a_squatter_gets_the_absent_author_s_share_and_that_is_told(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_an_attack_that_pays_ends_with_status_1(
 
     terminal = Terminal()
 
-    monkeypatch.setattr(attacks, "play", lambda name, *_: Outcome(1, 10, 20))
+    monkeypatch.setattr(attacks, "play", lambda name, *_: Outcome(1, 10_000, 20_000))
     assert terminal.run("--json", "simulate", "wash", "--seeds", "2") == 1
     shown = json.loads(capsys.readouterr().out)
     assert shown["pays"] is True

@@ -146,8 +146,11 @@ class UsePhases(NaiveState):
         if seat in target.body.votes:
             raise Void("CH", "voted_before")
         target.body.votes[seat] = body.upheld
-        agreeing = sum(vote == body.upheld for vote in target.body.votes.values())
-        if agreeing == genesis.quorum(len(self.rules.seats)):
+        seats = self.rules.seats
+        agreeing = sum(
+            vote == body.upheld and voter in seats for voter, vote in target.body.votes.items()
+        )
+        if agreeing >= genesis.quorum(len(seats)):
             self.decide(body.target, target, body.upheld == 1)
 
     def decide(self, target_id: bytes, target: Thing, upheld: bool) -> None:

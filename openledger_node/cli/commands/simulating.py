@@ -27,8 +27,9 @@ def simulate(app: App, attack: str, seeds: int) -> None:
     """Play an attack on a made-up co-operative, and what honest behaviour would have given.
 
     Homes in a folder of their own write, attribute and fold as all homes do; nothing of yours is
-    touched. A gain of at most 1 means that the attack does not pay. Status 1 when one does; squat,
-    which no rule can see before the author comes, is told as it is.
+    touched. A gain of at most 1, but for remainders of a millionth, means that the attack does not
+    pay. Status 1 when one does; squat, which no rule can see before the author comes, is told as it
+    is.
 
     \b
     Examples:
@@ -42,7 +43,7 @@ def simulate(app: App, attack: str, seeds: int) -> None:
         for seed in range(1, seeds + 1):
             app.progress(seed - 1, seeds, "worlds played")
             outcomes.append(play(attack, app.interface, Path(folder), seed))
-    pays = attack != "squat" and any((one.gain_ppm or 0) > 1_000_000 for one in outcomes)
+    pays = attack != "squat" and any(one.pays for one in outcomes)
     document = {"attack": attack, "pays": pays, "worlds": [_world(one) for one in outcomes]}
     app.emit(document, lambda _: _show(attack, outcomes))
     if pays:

@@ -12,8 +12,8 @@ most 1 means that the attack does not pay. `squat` is told as it is: the author 
 | stall | the payer never confirms | confirms |
 | squat | registers a text whose author is not on the ledger | nothing |
 
-Gains are compared in whole millionths, the unit that shares are divided in: cutting a text in
-pieces moves remainders of a millionth, some one way and some the other.
+Shares are whole millionths of a fee (R4). Cutting a text in pieces moves remainders of them, some
+one way and some the other: up to one by piece and receipt is no gain.
 """
 
 from __future__ import annotations
@@ -23,13 +23,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from openledger_node.cli.simulate.world import PROVIDER, READER, World, world
+from openledger_node.cli.simulate.world import (
+    ANSWERS,
+    FEE_MICRO,
+    PROVIDER,
+    READER,
+    World,
+    world,
+)
 
 if TYPE_CHECKING:
     from openledger_node.cli.app import Interface
 
 PIECES: Final = 5
 EDITS_PERCENT: Final = 5
+ROUNDING_MICRO: Final = PIECES * ANSWERS * FEE_MICRO // 1_000_000
+"""Shares are whole millionths of a fee (R4): a remainder for each piece and receipt may move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,11 @@ class Outcome:
         if not self.honest_micro:
             return None
         return self.attack_micro * 1_000_000 // self.honest_micro
+
+    @property
+    def pays(self) -> bool:
+        """Whether the attacker has more than remainders could have moved."""
+        return self.attack_micro - self.honest_micro > ROUNDING_MICRO
 
 
 Play = Callable[[World, bool], int]
