@@ -26,12 +26,12 @@ from openledger_node.ledger.errors import BadInput
 from openledger_node.ledger.kinds import MAX_SOURCES
 from openledger_node.ledger.payload import (
     MAX_DOCUMENTS,
-    MAX_PATH_HASHES,
     PayloadDocument,
     cut_binary,
     decode_payload,
     encode_payload,
 )
+from openledger_node.ledger.payload_proofs import MAX_PATH_HASHES
 
 MAX_ENTRIES: Final = 2**21
 """About 32 MB of map: a text of 100 MB with an insertion or deletion at every tenth word."""

@@ -29,13 +29,12 @@ from openledger_node.ledger.errors import BadInput
 from openledger_node.ledger.payload import (
     Payload,
     PayloadDocument,
-    PayloadRunProof,
     cut_binary,
     decode_payload,
     encode_payload,
     erase_documents,
-    prove_run,
 )
+from openledger_node.ledger.payload_proofs import PayloadRunProof, prove_run
 
 MAX_SPANS: Final = MAX_OUTPUT_TOKENS
 MAX_PASSAGES: Final = 100_000

@@ -32,11 +32,7 @@ from openledger_node.ledger.events import parse_log_open
 from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.genesis import parse_genesis
 from openledger_node.ledger.heads import SignedHead
-from openledger_node.ledger.payload import (
-    MAX_PAYLOAD_BYTES,
-    container_account,
-    payload_commitment,
-)
+from openledger_node.ledger.payload import MAX_PAYLOAD_BYTES, container_account, payload_commitment
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.epochs import catch_up
 from openledger_node.node.erasing import commits_of, honour_erasures, keep_payload

@@ -21,7 +21,8 @@ from openledger_node.ledger.errors import Refused, UsageError, VerificationFaile
 from openledger_node.ledger.events import parse_event
 from openledger_node.ledger.genesis import Genesis
 from openledger_node.ledger.kinds import DataContribute, UseReceipt, parse_body
-from openledger_node.ledger.payload import PayloadRunProof, decode_payload, prove_run
+from openledger_node.ledger.payload import decode_payload
+from openledger_node.ledger.payload_proofs import PayloadRunProof, prove_run
 from openledger_node.node.claims import own_payload
 from openledger_node.node.core import NodeCore
 from openledger_node.node.reading import Located, body_of, must_find

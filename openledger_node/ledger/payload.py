@@ -7,9 +7,8 @@
 - P3 `payload_commit` is H("payload", account_id, root): the account of the event that carries it,
   and RFC 6962 over msgpack [document root, leaves, tokens, bytes] of each document. In an event of
   any other account it commits to nothing: that event's payload is unbacked.
-- P4 A proof of a leaf, or of adjacent leaves, carries their inner hashes, never the salt: whoever
-  has proofs of some leaves cannot guess the others. The salts are erased with the payload, so the
-  commitment that stays in the log then links to nothing.
+- P4 Salts never leave the container, and are erased with it: the commitment that stays in the log
+  then links to nothing. Proofs of leaves are `payload_proofs`.
 - P5 The container, in which a payload is kept and carried, is canonical msgpack
   ["oln/payload/1", canon version, account_id, [[salt, [leaf lengths], document bytes, tokens],
   ...]]. No leaf is empty; an empty document has none.
@@ -49,14 +48,9 @@ MAX_LEAF_BYTES: Final = 512 * 1_024
 MAX_DOCUMENT_LEAVES: Final = 2**24
 """A text leaf but the last holds 64 tokens and so at least 127 bytes: 1 GiB has fewer than 2^24."""
 MAX_CANON_VERSION: Final = 2**16 - 1
-MAX_PATH_HASHES: Final = 64
-MAX_RUN_LEAVES: Final = 15_627
-"""In one proof: as many as a span of the longest output can lie in."""
 
-_Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**32)]
-_Path = Annotated[tuple[_Hash, ...], msgspec.Meta(max_length=MAX_PATH_HASHES)]
-_RunPath = Annotated[tuple[_Hash, ...], msgspec.Meta(max_length=2 * MAX_PATH_HASHES)]
+Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**32)]
 _LeafLength = Annotated[int, msgspec.Meta(ge=1, le=MAX_LEAF_BYTES)]
 
 
@@ -85,86 +79,10 @@ class PayloadDocument:
 class DocumentTree(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """What the commitment says of one document (P3)."""
 
-    root: _Hash
-    leaf_count: _Count
-    tokens: _Count
-    size_bytes: _Count
-
-
-class PayloadLeafProof(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """That `data` is leaf `leaf` of document `document` (of `documents`) of a payload (P4)."""
-
-    document: _Count
-    documents: _Count
-    tree: DocumentTree
-    document_path: _Path
-    leaf: _Count
-    inner: _Hash
-    data: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_LEAF_BYTES)]
-    leaf_path: _Path
-
-    def verify(self, commit: bytes, account: bytes) -> bool:
-        """Whether the leaf stands under this `payload_commit` in an event of this account.
-
-        `account` is that of the log that holds the event. The commitment binds `leaf` and
-        everything in `tree`. It binds `document` only together with the number of documents, which
-        the event beside it states: compare `documents` with it.
-        """
-        return merkle.verify_inclusion(
-            merkle.leaf_hash(self.inner + self.data),
-            self.leaf,
-            self.tree.leaf_count,
-            self.leaf_path,
-            self.tree.root,
-        ) and _stands(self.tree, self.document, self.documents, self.document_path, commit, account)
-
-
-class ShownLeaf(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """A leaf in a proof of several: its inner hash and its bytes."""
-
-    inner: _Hash
-    data: Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_LEAF_BYTES)]
-
-
-class PayloadRunProof(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """That `leaves` are those of a document from leaf `first` on (P4): one path for all of them.
-
-    What it binds is said at `PayloadLeafProof`.
-    """
-
-    document: _Count
-    documents: _Count
-    tree: DocumentTree
-    document_path: _Path
-    first: _Count
-    leaves: Annotated[tuple[ShownLeaf, ...], msgspec.Meta(min_length=1, max_length=MAX_RUN_LEAVES)]
-    path: _RunPath
-
-    @property
-    def data(self) -> bytes:
-        """The bytes of all leaves shown."""
-        return b"".join(leaf.data for leaf in self.leaves)
-
-    def verify(self, commit: bytes, account: bytes) -> bool:
-        """Whether the leaves stand under this `payload_commit` in an event of this account."""
-        hashes = [merkle.leaf_hash(leaf.inner + leaf.data) for leaf in self.leaves]
-        root = merkle.run_root(hashes, self.first, self.tree.leaf_count, self.path)
-        return root == self.tree.root and _stands(
-            self.tree, self.document, self.documents, self.document_path, commit, account
-        )
-
-
-def _stands(
-    tree: DocumentTree,
-    document: int,
-    documents: int,
-    path: Sequence[bytes],
-    commit: bytes,
-    account: bytes,
-) -> bool:
-    """Whether a document's tree stands under a `payload_commit` (P3)."""
-    found = merkle.inclusion_root(merkle.leaf_hash(encode(tree)), document, documents, path)
-    return found is not None and H("payload", account, found) == commit
+    root: Hash
+    leaf_count: Count
+    tokens: Count
+    size_bytes: Count
 
 
 @dataclass(frozen=True)
@@ -216,13 +134,13 @@ class _DocumentRecord(
         Annotated[bytes, msgspec.Meta(max_length=MAX_DOCUMENT_BYTES)]
         | Annotated[int, msgspec.Meta(ge=0, le=MAX_DOCUMENT_BYTES)]
     )
-    tokens: _Count
+    tokens: Count
 
 
 class _Container(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     name: str
     canon_version: Annotated[int, msgspec.Meta(ge=1, le=MAX_CANON_VERSION)]
-    account: _Hash
+    account: Hash
     documents: Annotated[tuple[_DocumentRecord, ...], msgspec.Meta(max_length=MAX_DOCUMENTS)]
 
 
@@ -366,58 +284,6 @@ def container_account(head: bytes) -> bytes:
     ):
         raise BadInput(f"the payload's container is not {CONTAINER}")
     return account
-
-
-def prove_leaf(payload: Payload, document: int, leaf: int) -> PayloadLeafProof:
-    """The proof of one leaf (P4). ValueError when the payload has no such leaf."""
-    source, document_path = _document_to_prove(payload, document)
-    leaf_path = merkle.inclusion_path(payload.leaf_source(document), leaf, len(source.slices))
-    return PayloadLeafProof(
-        document,
-        len(payload.documents),
-        payload.trees[document],
-        document_path,
-        leaf,
-        inner_hash(source.salt, leaf),
-        source.slices[leaf],
-        tuple(leaf_path),
-    )
-
-
-def prove_run(payload: Payload, document: int, first: int, stop: int) -> PayloadRunProof:
-    """The proof of leaves [first, stop) of a document (P4).
-
-    ValueError when the payload has no such leaves, or for more than MAX_RUN_LEAVES.
-    """
-    source, document_path = _document_to_prove(payload, document)
-    if stop - first > MAX_RUN_LEAVES:
-        raise ValueError(f"{stop - first:,} leaves: at most {MAX_RUN_LEAVES:,} in one proof")
-    path = merkle.run_path(payload.leaf_source(document), first, stop, len(source.slices))
-    return PayloadRunProof(
-        document,
-        len(payload.documents),
-        payload.trees[document],
-        document_path,
-        first,
-        tuple(
-            ShownLeaf(inner_hash(source.salt, leaf), source.slices[leaf])
-            for leaf in range(first, stop)
-        ),
-        tuple(path),
-    )
-
-
-def _document_to_prove(
-    payload: Payload, document: int
-) -> tuple[PayloadDocument, tuple[bytes, ...]]:
-    """A document of a payload with its path. ValueError when it is not there, or was erased."""
-    if not 0 <= document < len(payload.documents):
-        raise ValueError(f"no document {document} among {len(payload.documents)}")
-    source = payload.documents[document]
-    if source.erased is not None:
-        raise ValueError(f"document {document} was erased")
-    count = len(payload.documents)
-    return source, tuple(merkle.inclusion_path(payload.tree_source, document, count))
 
 
 def _check_size(size_bytes: int) -> None:

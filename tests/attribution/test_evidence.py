@@ -24,15 +24,12 @@ from openledger_node.attribution.scope import make_scope
 from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.errors import BadInput
 from openledger_node.ledger.payload import (
-    MAX_RUN_LEAVES,
     PayloadDocument,
-    ShownLeaf,
     cut_binary,
     decode_payload,
     encode_payload,
-    prove_leaf,
-    prove_run,
 )
+from openledger_node.ledger.payload_proofs import MAX_RUN_LEAVES, ShownLeaf, prove_leaf, prove_run
 from tests.attribution.build import AUTHOR, contribution_id, document, payload, words
 
 PROVIDER = b"provider" + bytes(24)

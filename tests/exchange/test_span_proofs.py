@@ -15,7 +15,8 @@ from openledger_node.ledger import merkle
 from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.errors import BadInput, OlnError, Refused, UsageError
 from openledger_node.ledger.kinds import UseReceipt
-from openledger_node.ledger.payload import DocumentTree, PayloadRunProof, ShownLeaf, commitment
+from openledger_node.ledger.payload import DocumentTree, commitment
+from openledger_node.ledger.payload_proofs import PayloadRunProof, ShownLeaf
 from tests.kit.homes import Ready, words
 
 # Tokens 0 to 19 are harbour 60 to 79, which straddle two leaves; 20 to 39 are baker 5 to 24.

@@ -21,15 +21,14 @@ from openledger_node.ledger.payload import (
     MAX_LEAF_BYTES,
     DocumentTree,
     PayloadDocument,
-    PayloadLeafProof,
     commitment,
     container_account,
     cut_binary,
     decode_payload,
     encode_payload,
     payload_commitment,
-    prove_leaf,
 )
+from openledger_node.ledger.payload_proofs import PayloadLeafProof, prove_leaf
 
 SALT = bytes(range(32))
 ALICE, THIEF = b"alice" + bytes(27), b"thief" + bytes(27)

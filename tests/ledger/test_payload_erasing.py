@@ -23,8 +23,8 @@ from openledger_node.ledger.payload import (
     encode_payload,
     erase_documents,
     erased_document,
-    prove_leaf,
 )
+from openledger_node.ledger.payload_proofs import prove_leaf
 
 AUTHOR = b"author" + bytes(26)
 TEXTS = (b"first document", b"", b"x" * 9_000, b"last document")

@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openledger_node.ledger.encoding import encode
-from openledger_node.ledger.payload import (
+from openledger_node.ledger.payload import Payload, PayloadDocument
+from openledger_node.ledger.payload_proofs import (
     MAX_RUN_LEAVES,
-    Payload,
-    PayloadDocument,
     PayloadRunProof,
     ShownLeaf,
     prove_leaf,

@@ -18,14 +18,8 @@ from openledger_node.attribution.reference import Attribution, attribute
 from openledger_node.attribution.scope import Scope, ScopeDocument, make_scope
 from openledger_node.attribution.weights import count_tokens, weigh
 from openledger_node.ledger.encoding import encode
-from openledger_node.ledger.payload import (
-    Payload,
-    PayloadDocument,
-    PayloadLeafProof,
-    decode_payload,
-    encode_payload,
-    prove_leaf,
-)
+from openledger_node.ledger.payload import Payload, PayloadDocument, decode_payload, encode_payload
+from openledger_node.ledger.payload_proofs import PayloadLeafProof, prove_leaf
 from tests.attribution.texts import EDGES, NOT_UTF8, SCRIPTS
 
 FOLDER: Final = Path(__file__).resolve().parent
