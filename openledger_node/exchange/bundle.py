@@ -43,7 +43,8 @@ from openledger_node.node.reading import events_of, must_find
 from openledger_node.node.results import BundleMoved, Refusal
 from openledger_node.store.frames import FrameWriter, read_frames
 from openledger_node.store.ingest import ingest
-from openledger_node.store.snapshot import LogInfo, Snapshot
+from openledger_node.store.snapshot import Snapshot
+from openledger_node.store.view_logs import LogInfo
 
 MAGIC: Final = b"oln-bundle/1\n"
 CHUNK_BYTES: Final = 2**20

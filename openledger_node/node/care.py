@@ -19,7 +19,8 @@ from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.results import Checked, Compacted, FileWritten, Problem, Restored
 from openledger_node.store import check as store_check
 from openledger_node.store import maintenance
-from openledger_node.store.snapshot import Snapshot, epoch_key
+from openledger_node.store.snapshot import Snapshot
+from openledger_node.store.view_epochs import epoch_key
 
 STATE_HINT = "run `oln check --repair`: the logs give it again"
 RESTORED_NOTE = (

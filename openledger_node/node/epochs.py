@@ -36,8 +36,9 @@ from openledger_node.node.witness_logs import (
     witness_events,
 )
 from openledger_node.store.lock import one_at_a_time
-from openledger_node.store.snapshot import EpochRecord, Snapshot
+from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.store import Certificate
+from openledger_node.store.view_epochs import EpochRecord
 
 MAX_OWN_EVENTS: Final = 16
 """Events that one seat says in one epoch: five in a good one, a few more after skipped views."""

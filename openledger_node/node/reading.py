@@ -22,7 +22,8 @@ from openledger_node.ledger.kinds import BODY_TYPES, parse_body
 from openledger_node.ledger.names import account_short
 from openledger_node.node.claims import Backing, backing
 from openledger_node.node.results import EventShown
-from openledger_node.store.snapshot import LogInfo, Snapshot
+from openledger_node.store.snapshot import Snapshot
+from openledger_node.store.view_logs import LogInfo
 
 _KIND_WINDOW_BYTES: Final = 32
 """The kind stands within the first bytes of a leaf.

@@ -27,7 +27,8 @@ from openledger_node.node.core import NodeCore
 from openledger_node.node.erasing import commits_of
 from openledger_node.node.reading import Located, body_of, find_event, well_formed
 from openledger_node.node.replication.payloads import Sought
-from openledger_node.store.snapshot import LogInfo, Snapshot
+from openledger_node.store.snapshot import Snapshot
+from openledger_node.store.view_logs import LogInfo
 
 STRANGER: Final = b""
 """In place of the account of a peer whose device is not enrolled in it."""

@@ -26,7 +26,8 @@ from openledger_node.ledger.heads import Mark, SignedHead, verify_head
 from openledger_node.ledger.kinds import parse_body
 from openledger_node.ledger.votes import MAX_FRONTIER_HEADS, WitnessSet
 from openledger_node.node.core import NodeCore
-from openledger_node.store.snapshot import LogInfo, Snapshot
+from openledger_node.store.snapshot import Snapshot
+from openledger_node.store.view_logs import LogInfo
 
 MAX_UNHELD_MARKS: Final = 64
 """Marks of other histories that are asked for at a time: a forked log has two, or few more."""

@@ -49,8 +49,10 @@ from openledger_node.store.environment import (
 )
 from openledger_node.store.logs import SET_ASIDE, LogRecord, decode_record, number_key
 from openledger_node.store.pages import page_faults
-from openledger_node.store.snapshot import ERASED, IN_FILE, EpochRecord, Snapshot, epoch_key
+from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.store import Store
+from openledger_node.store.view_epochs import EpochRecord, epoch_key
+from openledger_node.store.view_payloads import ERASED, IN_FILE
 
 Progress = Callable[[int, int | None, str], None]
 """progress(done, total or None, what)."""

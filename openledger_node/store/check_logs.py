@@ -17,7 +17,7 @@ from openledger_node.ledger.merkle import Frontier, leaf_hashes, root_of_hashes
 from openledger_node.store import logs
 from openledger_node.store.environment import Txn
 from openledger_node.store.logs import LogRecord
-from openledger_node.store.snapshot import ID_PREFIX_BYTES
+from openledger_node.store.view_logs import ID_PREFIX_BYTES
 
 Add = Callable[[str, str, str], None]
 """add(part, what, hint): takes one problem."""

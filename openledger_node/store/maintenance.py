@@ -28,8 +28,8 @@ from openledger_node.ledger.events import SEGMENT_LEAVES
 from openledger_node.store import logs
 from openledger_node.store.environment import MAP_BYTES, Environment, translated
 from openledger_node.store.frames import FrameWriter, read_frames
-from openledger_node.store.snapshot import IN_FILE, payload_path
 from openledger_node.store.store import Store
+from openledger_node.store.view_payloads import IN_FILE, payload_path
 
 Progress = Callable[[int, int | None, str], None]
 """progress(done, total or None, what)."""

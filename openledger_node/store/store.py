@@ -33,16 +33,14 @@ from openledger_node.store.environment import (
     translated,
 )
 from openledger_node.store.lock import HomeLock
-from openledger_node.store.snapshot import (
+from openledger_node.store.snapshot import Snapshot, fact_key
+from openledger_node.store.view_epochs import EpochRecord, epoch_key
+from openledger_node.store.view_logs import ID_PREFIX_BYTES
+from openledger_node.store.view_payloads import (
     ERASED,
-    ID_PREFIX_BYTES,
     IN_FILE,
     IN_STORE,
-    EpochRecord,
     PayloadRecord,
-    Snapshot,
-    epoch_key,
-    fact_key,
     payload_path,
 )
 from openledger_node.sync.frontier import proof_rank

@@ -15,7 +15,8 @@ from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.errors import OlnError, Refused, StoreDamaged
 from openledger_node.node.care import FoldedAgain
 from openledger_node.store.environment import DATABASES, SEAL_BYTES
-from openledger_node.store.snapshot import Snapshot, epoch_key
+from openledger_node.store.snapshot import Snapshot
+from openledger_node.store.view_epochs import epoch_key
 from tests.kit.homes import CREDIT, WITNESS, Clock, Coop, ready, words
 
 OUTPUT = words("harbour", 20) + " " + words("baker", 12) + " " + words("nobody", 8)

@@ -21,7 +21,7 @@ from openledger_node.store.check import (
     repair,
 )
 from openledger_node.store.environment import DATABASES, SEAL_BYTES
-from openledger_node.store.snapshot import payload_path
+from openledger_node.store.view_payloads import payload_path
 from tests.kit.ledgerkit import Ledger, MemoryLog, digest
 from tests.store.place import DEVICE, KIND, Place, chain, leaf, note, payload
 

@@ -19,7 +19,7 @@ from openledger_node.store import logs
 from openledger_node.store.check import check
 from openledger_node.store.ingest import ingest
 from openledger_node.store.maintenance import compact
-from openledger_node.store.snapshot import LogInfo
+from openledger_node.store.view_logs import LogInfo
 from openledger_node.sync.frontier import proof_rank
 from tests.kit.ledgerkit import MemoryLog, digest, key
 from tests.store.place import DEVICE, KIND, Place, chain, chunked, leaf, note

@@ -15,7 +15,7 @@ from openledger_node.ledger import merkle
 from openledger_node.ledger.errors import StoreDamaged, UsageError
 from openledger_node.ledger.events import event_ids
 from openledger_node.store.environment import seal
-from openledger_node.store.snapshot import payload_path
+from openledger_node.store.view_payloads import payload_path
 from tests.kit.ledgerkit import CREDIT, Ledger, digest
 from tests.kit.stage import Stage
 from tests.store.place import Place, payload

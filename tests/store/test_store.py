@@ -13,8 +13,8 @@ from openledger_node.ledger.errors import Refused, StoreUnavailable
 from openledger_node.ledger.votes import WitnessState
 from openledger_node.store.identity import FILE_NAME
 from openledger_node.store.lock import HomeLock
-from openledger_node.store.snapshot import payload_path
 from openledger_node.store.store import Certificate, Store
+from openledger_node.store.view_payloads import payload_path
 from tests.kit.ledgerkit import Ledger, digest
 from tests.store.place import Place, payload
 

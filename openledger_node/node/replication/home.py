@@ -21,8 +21,9 @@ from openledger_node.node.replication.engine import Hooks, Hub, Identity
 from openledger_node.node.replication.holder import Arrival, Landed, Served
 from openledger_node.node.sharing import is_enrolled, payload_for
 from openledger_node.store.ingest import Growth, Ingestion, grow_many
-from openledger_node.store.snapshot import LogInfo, Snapshot
+from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.store import Store
+from openledger_node.store.view_logs import LogInfo
 from openledger_node.sync.fork_finding import History, first_differing_segment, prove_between
 from openledger_node.sync.intake import root_of_spine, split_spine
 from openledger_node.sync.messages import Policy
