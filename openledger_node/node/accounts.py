@@ -48,12 +48,7 @@ from openledger_node.node.results import (
     Initialised,
     Recorded,
 )
-from openledger_node.node.setup import (
-    checked_petname,
-    move_into_place,
-    open_log,
-    refuse_used_place,
-)
+from openledger_node.node.setup import checked_petname, move_into_place, open_log, refuse_used_place
 from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.store import Store
 

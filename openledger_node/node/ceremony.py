@@ -45,7 +45,7 @@ from openledger_node.ledger.genesis import (
 )
 from openledger_node.ledger.keys import PublicKey
 from openledger_node.ledger.names import account_short
-from openledger_node.node import keyfiles, setup
+from openledger_node.node import founding, keyfiles, setup
 from openledger_node.node.core import NodeCore
 from openledger_node.node.results import Initialised
 from openledger_node.node.results_witness import Founded, Invited, SeatOffered
@@ -102,7 +102,7 @@ def invite(
         raise UsageError("a ledger's name has 1 to 128 printable characters")
     params = network_params(())
     if params_file is not None:
-        params = setup.params_from(params_file, params, None)
+        params = founding.params_from(params_file, params, None)
     salt = secrets.token_bytes(16) if succeeds is None else succeeds.salt
     invitation = Invitation(title, salt, RULES_VERSION, params, succeeds)
     document = {
@@ -110,11 +110,11 @@ def invite(
         "version": 1,
         "name": title,
         "params": params_document(params),
-        "succeeds": succeeds and setup.succession_document(succeeds),
+        "succeeds": succeeds and founding.succession_document(succeeds),
         "digest": invitation.digest.hex(),
         "invitation": encode(invitation).hex(),
     }
-    setup.write_public(file, json.dumps(document, indent=1) + "\n")
+    founding.write_public(file, json.dumps(document, indent=1) + "\n")
     return Invited(str(file), title, invitation.digest.hex())
 
 
@@ -139,7 +139,7 @@ def read_invitation(file: Path) -> Invitation:
             raise BadInput(f"{file} is not an invitation of version 1 to found a ledger")
         data = bytes.fromhex(document["invitation"])
         invitation = decode_as(_invitation_decoder, data, "the invitation")
-        succeeds = setup.read_succession(document["succeeds"], invitation.salt)
+        succeeds = founding.read_succession(document["succeeds"], invitation.salt)
         shown = (document["name"], document["digest"], document["params"], succeeds)
         same = shown == (
             invitation.name,
@@ -199,7 +199,7 @@ def offer_seat(
             keyfiles.save_key(staging / "keys", role, key, passphrase)
         recovery = setup.write_recovery(staging, account, keys.next_root, inception, passphrase)
         keyfiles.write_private(staging / WAITING_NAME, json.dumps(waiting, indent=1) + "\n")
-        setup.write_public(out, json.dumps(document, indent=1) + "\n")
+        founding.write_public(out, json.dumps(document, indent=1) + "\n")
         setup.move_into_place(staging, home)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
@@ -252,7 +252,7 @@ def found(invitation_file: Path, seat_files: Sequence[Path], out: Path) -> Found
     fault = genesis_fault(genesis)
     if fault:
         raise BadInput(f"the ledger cannot begin so: {fault}")
-    setup.write_public(out, setup.genesis_document(genesis, invitation.succeeds))
+    founding.write_public(out, founding.genesis_document(genesis, invitation.succeeds))
     names = {seat.inception.account_id: seat.name for seat in seats}
     return Founded(
         str(out),
@@ -284,7 +284,7 @@ def begin_seat(
 ) -> Initialised:
     """A home in waiting becomes a seat of the ledger that a genesis file begins."""
     name, inception, invitation = _waiting(home)
-    genesis = setup.read_genesis_file(file)
+    genesis = founding.read_genesis_file(file)
     keys = {role: keyfiles.load_key(home / "keys", role, passphrase) for role in ("device", "root")}
     _refuse_other(genesis, invitation, inception, keys["device"].public.raw)
     staging = home.with_name(f"{home.name}.begin-{secrets.token_hex(4)}")

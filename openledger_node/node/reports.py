@@ -27,11 +27,11 @@ from openledger_node.node.core import NodeCore
 from openledger_node.node.daemon.report import read_report
 from openledger_node.node.epochs import settled
 from openledger_node.node.finality import make_final
+from openledger_node.node.founding import genesis_document, known_succession, succession_document
 from openledger_node.node.lookup import find_account, find_id
 from openledger_node.node.pending import pending_marks, pending_view
 from openledger_node.node.reading import Located, must_find, shown, well_formed
 from openledger_node.node.registry import effective_licences
-from openledger_node.node.setup import genesis_document, known_succession, succession_document
 from openledger_node.store.snapshot import Snapshot
 
 DEFAULT_LOG_EVENTS: Final = 50

@@ -26,10 +26,10 @@ from openledger_node.ledger.names import account_short, did_key, parse_did_key
 from openledger_node.ledger.votes import WitnessReady, WitnessSet, seat_set_digest
 from openledger_node.node.core import NodeCore
 from openledger_node.node.finality import judged_append, make_final
+from openledger_node.node.founding import params_from
 from openledger_node.node.lookup import find_account
 from openledger_node.node.results import Recorded
 from openledger_node.node.results_witness import Proposal, Witness, Witnesses
-from openledger_node.node.setup import params_from
 from openledger_node.node.witness_logs import load_round, seat_set
 from openledger_node.store.snapshot import Snapshot
 

@@ -40,7 +40,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from openledger_node.ledger.keys import PublicKey, SigningKey
 from openledger_node.node.core import NodeCore, open_core, system_clock_ms
-from openledger_node.node.setup import genesis_document, initialise, read_genesis_file
+from openledger_node.node.founding import genesis_document, read_genesis_file
+from openledger_node.node.setup import initialise
 from openledger_node.store.writer import Draft
 from scripts.benchmarks.entries import bodies, drafts
 

@@ -44,7 +44,7 @@ from openledger_node.net.address import Endpoint, PeerAddress
 from openledger_node.net.peer import decode_peer, encode_peer
 from openledger_node.net.records import read_record
 from openledger_node.node.ceremony import invite, read_invitation, read_seat
-from openledger_node.node.setup import genesis_document, read_genesis_file
+from openledger_node.node.founding import genesis_document, read_genesis_file
 from openledger_node.store.frames import FrameWriter, read_frames
 from openledger_node.sync.frames import FrameReader, frame
 from openledger_node.sync.frontier_entries import FrontierIntake, encode_entries

@@ -12,7 +12,7 @@ from openledger_node.ledger.genesis import (
     genesis_fault,
 )
 from openledger_node.ledger.keys import SigningKey
-from openledger_node.node import setup
+from openledger_node.node import founding, setup
 from openledger_node.node.keyfiles import write_private
 
 START_MS = 1_700_000_000_000
@@ -53,5 +53,5 @@ def begin_together(
     assert not genesis_fault(genesis)
     for name in names:
         setup._build(place / name, genesis, inceptions[name], keys[name], name, None, START_MS)
-    write_private(place / "genesis.json", setup.genesis_document(genesis))
+    write_private(place / "genesis.json", founding.genesis_document(genesis))
     return genesis

@@ -12,7 +12,7 @@ import pytest
 from openledger_node import api
 from openledger_node.ledger.errors import BadInput, OlnError, Refused, UsageError
 from openledger_node.ledger.genesis import Genesis
-from openledger_node.node import ceremony, setup
+from openledger_node.node import ceremony, founding, setup
 from openledger_node.node.ceremony import MAX_CEREMONY_FILE_BYTES
 
 NAMES = ["ana", "bo", "cy", "di"]
@@ -33,7 +33,7 @@ def offer(place: Path, name: str, invitation: str = "river.invite") -> Path:
 
 def genesis_of(place: Path, seats: list[Path], name: str = "genesis.json") -> Genesis:
     api.witness_found(place / "river.invite", seats, place / name)
-    return setup.read_genesis_file(place / name)
+    return founding.read_genesis_file(place / name)
 
 
 def rewritten(file: Path, change: Callable[[dict[str, Any]], None]) -> Path:
@@ -160,7 +160,7 @@ def test_a_genesis_without_one_s_seat_or_with_other_params_is_not_begun(place: P
         {"params": msgspec.structs.replace(genesis.params, network_fee_bp=9_999)},
     ):
         other = msgspec.structs.replace(genesis, **change)
-        (place / "x.json").write_text(setup.genesis_document(other))
+        (place / "x.json").write_text(founding.genesis_document(other))
         with pytest.raises(Refused) as caught:
             api.witness_begin(place / "ana", place / "x.json")
         assert caught.value.code == "other_invitation"
@@ -245,7 +245,7 @@ def test_another_end_than_the_one_that_the_salt_is_bound_to_is_refused(
     forged = rewritten(tmp_path / file, lie)
     with pytest.raises(BadInput, match="salt"):
         if file == "genesis.json":
-            setup.read_genesis_file(forged)
+            founding.read_genesis_file(forged)
         else:
             ceremony.read_invitation(forged)
 
