@@ -100,12 +100,16 @@ def _texts(snapshot: Snapshot, commits: Mapping[bytes, bytes]) -> Iterator[Text]
             continue  # `oln check` names it; it is indexed when it is held again
         if data is None:
             continue
-        empty = True
-        for number, document in enumerate(decode_payload(data).documents):
+        # A payload may be as large as all memory that is left: a document is let go of when read.
+        documents = list(reversed(decode_payload(data).documents))
+        del data
+        count, empty = len(documents), True
+        while documents:
+            document = documents.pop()
             text = registered_text(document.slices, document.tokens)
             if text is not None and len(text):
                 empty = False
-                yield key, number, searchable(text)
+                yield key, count - len(documents) - 1, searchable(text)
         if empty:
             yield key, 0, b"\0"
 
