@@ -99,6 +99,9 @@ class Round:
     votes: dict[tuple[Word, int, bytes | None], dict[int, bytes]] = field(default_factory=dict)
     cast: dict[tuple[Word, int, int], bytes | None] = field(default_factory=dict)
     states: dict[int, WitnessState] = field(default_factory=dict)
+    second_states: dict[int, WitnessState] = field(default_factory=dict)
+    """What seats signed beside another state of theirs: it counts against a statement, not for one.
+    """
     evidence: list[Evidence] = field(default_factory=list)
     _certified: dict[tuple[Word, int], list[bytes | None]] = field(default_factory=dict)
     _said_by: dict[tuple[str, int, int], tuple[bytes, Any]] = field(default_factory=dict)
@@ -227,6 +230,7 @@ class Round:
         before = self.states.setdefault(event.seat, body)
         if state_parts(self.ledger_id, before) != state_parts(self.ledger_id, body):
             self.accuse(event.seat, "two states", first, event.event_id)
+            self.second_states.setdefault(event.seat, body)
         named = body.final_proposal_id
         self._pool(event.seat, "final", body.final_view, named, body.final_certificate)
 
@@ -279,23 +283,33 @@ class Settled:
 
     signatures: tuple[tuple[int, WitnessState], ...]
     final: bool
-    alarm: bool
 
 
 def settle(round_: Round, own: WitnessState | None) -> Settled:
-    """A8: q equal states make a portable statement; f+1 that differ from one's own halt payouts."""
+    """A8: q equal states make a portable statement; of one's own, where there is one."""
     groups: dict[tuple[Any, ...], list[int]] = {}
     for seat, state in sorted(round_.states.items()):
         groups.setdefault(state_parts(round_.ledger_id, state), []).append(seat)
-    chosen: list[int] = []
-    alarm = False
-    for parts, seats in sorted(groups.items(), key=lambda item: (-len(item[1]), item[1])):
-        if own is None or parts == state_parts(round_.ledger_id, own):
-            chosen = chosen or seats
-        elif len(seats) > round_.seats.faults:
-            alarm = True
+    if own is not None:
+        chosen = groups.get(state_parts(round_.ledger_id, own), [])
+    else:
+        chosen = max(groups.values(), key=len, default=[])
     return Settled(
         tuple((seat, round_.states[seat]) for seat in chosen),
         len(chosen) >= round_.seats.quorum,
-        alarm,
+    )
+
+
+def contradicting_seats(round_: Round, statement_root: bytes, state_digest: bytes) -> list[int]:
+    """The seats that signed another statement or state than this: more than f raise the alarm (A8).
+
+    One that signed both is among them: whoever heard only the other one holds that.
+    """
+    return sorted(
+        {
+            seat
+            for states in (round_.states, round_.second_states)
+            for seat, state in states.items()
+            if (state.statement_root, state.state_digest) != (statement_root, state_digest)
+        }
     )

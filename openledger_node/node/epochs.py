@@ -15,7 +15,13 @@ from typing import Final
 
 from openledger_node.agreement import machine
 from openledger_node.agreement.machine import FoldResult, Said
-from openledger_node.agreement.rounds import Decided, Round, Settled, settle
+from openledger_node.agreement.rounds import (
+    Decided,
+    Round,
+    Settled,
+    contradicting_seats,
+    settle,
+)
 from openledger_node.credit import views
 from openledger_node.credit.fold import Folded, fold
 from openledger_node.credit.inputs import Cut
@@ -36,7 +42,7 @@ from openledger_node.node.witness_logs import (
     witness_events,
 )
 from openledger_node.store.lock import one_at_a_time
-from openledger_node.store.snapshot import Snapshot
+from openledger_node.store.snapshot import ALARM_FACT, Snapshot
 from openledger_node.store.store import Certificate
 from openledger_node.store.view_epochs import EpochRecord
 
@@ -201,19 +207,14 @@ def collect_states(core: NodeCore, first: int) -> None:
             core.store.put_states(epoch, fresh)
         text = _alarm(round_, records[epoch])
         if text:
-            core.store.set_facts("alarm", [(epoch.to_bytes(8, "big"), text.encode())])
+            core.store.set_facts(ALARM_FACT, [(epoch.to_bytes(8, "big"), text.encode())])
 
 
 def _alarm(round_: Round, record: EpochRecord) -> str:
     """What of an epoch contradicts this home's, or an empty text."""
     if round_.final_cuts() - {record.cut_id}:
         return f"epoch {record.epoch}: the witnesses decided another cut than ours too"
-    ours = record.statement_root, record.state_digest
-    differing = [
-        seat
-        for seat, state in round_.states.items()
-        if (state.statement_root, state.state_digest) != ours
-    ]
+    differing = contradicting_seats(round_, record.statement_root, record.state_digest)
     if len(differing) > round_.seats.faults:
         return (
             f"epoch {record.epoch}: {len(differing)} witnesses signed another statement than ours"
@@ -247,7 +248,7 @@ def settled(snapshot: Snapshot, core: NodeCore, epoch: int) -> Settled:
         ),
         None,
     )
-    return settle(round_, own) if own else Settled((), False, False)
+    return settle(round_, own) if own else Settled((), False)
 
 
 def close_epoch(

@@ -23,6 +23,7 @@ from openledger_node.ledger.kinds import (
 )
 from openledger_node.ledger.names import account_short
 from openledger_node.node.core import NodeCore
+from openledger_node.node.epochs import catch_up
 from openledger_node.node.finality import judged_append, make_final
 from openledger_node.node.lookup import find_account, find_id
 from openledger_node.node.pending import pending_view
@@ -98,8 +99,10 @@ def payout(
     """
     if out.exists():
         raise UsageError(f"{out} exists already", hint="name a new file with --out")
+    catch_up(core)
     make_final(core)
     with core.store.read() as snapshot:
+        _refuse_while_alarmed(snapshot)
         items = _open_redeems(core, snapshot, redeems)
         petnames = snapshot.petnames()
     if len(items) > MAX_PAYOUT_EVENTS * ITEMS_A_PAYOUT:
@@ -133,6 +136,18 @@ def payout(
             _write_csv(out, shown[: len(done) * ITEMS_A_PAYOUT], reference)
         raise
     return Payouts(tuple(done), shown, sum(item.amount_micro for item in shown), str(out))
+
+
+def _refuse_while_alarmed(snapshot: Snapshot) -> None:
+    """A8: money does not leave by a statement that a third of the witnesses contradict."""
+    alarms = snapshot.statement_alarms()
+    if alarms:
+        raise Refused(
+            f"payouts are halted: {alarms[0]}",
+            hint="run `oln check`, and compare `oln epoch list` with the other witnesses; the guide "
+            "on care says how to go on",
+            code="payouts_halted",
+        )
 
 
 def _open_redeems(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from openledger_node.ledger.errors import StoreDamaged
 from openledger_node.ledger.forks import ForkEvidence, parse_fork
@@ -20,6 +20,9 @@ from openledger_node.store.environment import Txn
 from openledger_node.store.view_epochs import EpochsView
 from openledger_node.store.view_logs import LogsView
 from openledger_node.store.view_payloads import PayloadsView
+
+ALARM_FACT: Final = "alarm"
+"""Local fact: by epoch, in words, what contradicts this home's statement or cut."""
 
 
 class StateView:
@@ -100,8 +103,11 @@ class Snapshot(LogsView, EpochsView, PayloadsView):
             f"log {fork.head_a.log_id.hex()[:12]} forked at event {fork.common}"
             for fork in self.forks()
         ]
-        found += [text.decode() for _, text in self.facts("alarm")]
-        return found
+        return [*found, *self.statement_alarms()]
+
+    def statement_alarms(self) -> list[str]:
+        """Where the witnesses decided or signed something else than this home has (A8)."""
+        return [text.decode() for _, text in self.facts(ALARM_FACT)]
 
     def described(self) -> dict[str, Any]:
         """The store's own description, for `check` and `status`."""

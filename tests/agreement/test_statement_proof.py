@@ -8,7 +8,7 @@ import pytest
 
 from openledger_node.agreement.certificates import genesis_seats
 from openledger_node.agreement.machine import FoldResult, Seat, state_event
-from openledger_node.agreement.rounds import Round, Witnessed, settle
+from openledger_node.agreement.rounds import Round, Witnessed, contradicting_seats, settle
 from openledger_node.agreement.statement_proof import (
     ProvedStatement,
     SignedStatement,
@@ -130,9 +130,28 @@ def test_f_plus_one_other_roots_raise_an_alarm_and_fewer_do_not() -> None:
         for index in range(4):
             state = theirs[index][1] if index < others else ours[index][1]
             round_.add(Witnessed(index, bytes([index]), "witness.state", state))
-        found = settle(round_, ours[3][1])
-        assert found.alarm == (others >= 2)
-        assert found.final == (4 - others >= 3)
+        own = ours[3][1]
+        contradicting = contradicting_seats(round_, own.statement_root, own.state_digest)
+        assert contradicting == list(range(others))
+        assert (len(contradicting) > round_.seats.faults) == (others >= 2)
+        assert settle(round_, own).final == (4 - others >= 3)
+
+
+@pytest.mark.rule("A8", "A9")
+def test_a_seat_that_signed_two_roots_counts_for_the_first_and_against_both() -> None:
+    ours, theirs = states(), states(FoldResult(b"x" * 32, b"d" * 32, 1, b"n" * 32))
+    for order in ((ours, theirs), (theirs, ours)):
+        round_ = Round(GENESIS.ledger_id, 1, genesis_seats(GENESIS))
+        for turn, signed in enumerate(order):
+            for index in range(4):
+                round_.add(
+                    Witnessed(index, bytes([turn, index]), "witness.state", signed[index][1])
+                )
+        for mine in (ours, theirs):
+            own = mine[0][1]
+            found = contradicting_seats(round_, own.statement_root, own.state_digest)
+            assert found == [0, 1, 2, 3]
+            assert settle(round_, own).final == (mine is order[0])
 
 
 def test_a_state_with_a_wrong_signature_is_not_counted() -> None:

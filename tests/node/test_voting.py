@@ -15,6 +15,7 @@ from openledger_node.agreement.certificates import sign_vote
 from openledger_node.api import Home, open_home, restore
 from openledger_node.ledger.errors import Refused
 from openledger_node.ledger.votes import WitnessPropose, WitnessState, proposal_id, state_parts
+from openledger_node.node.core import NodeCore
 from openledger_node.node.setup import initialise
 from openledger_node.node.voting import Voter
 from tests.kit.ledgerkit import digest
@@ -264,3 +265,50 @@ def test_another_final_certificate_for_an_epoch_that_is_final_raises_the_alarm(
     with council["ana"].core.store.read() as snapshot:
         assert ["decided another cut" in text for text in snapshot.alarms()] == [True]
     assert council["ana"].status().epoch == 1
+
+
+def other_state(core: NodeCore, seat: str, root: bytes) -> WitnessState:
+    """Seat `seat` signs this statement root for the last epoch, all else as it is held here."""
+    with core.store.read() as snapshot:
+        epoch = snapshot.last_epoch()
+        held = snapshot.states(epoch)[NAMES.index(seat)]
+    changed = msgspec.structs.replace(held, statement_root=root)
+    key = seat_keys(seat).device
+    signature = key.sign_parts("state", *state_parts(core.ledger_id, changed))
+    return msgspec.structs.replace(changed, signature=signature)
+
+
+@pytest.mark.rule("A8")
+def test_payouts_halt_when_more_than_a_third_of_the_seats_signed_another_statement(
+    council: Council,
+) -> None:
+    ana = council["ana"]
+    ana.issue(5_000_000, "ana")
+    council.rounds(5, NAMES, random.Random(11))
+    ana.redeem(2_000_000)
+    council.rounds(6, NAMES, random.Random(12))
+    assert ana.status().epoch == 2
+
+    council["bo"].core.append(
+        [
+            council["bo"].core.draft(
+                "witness.state", other_state(council["bo"].core, "bo", bytes(32))
+            )
+        ]
+    )
+    council.carry("bo", "ana")
+    assert ana.status().alarms == ()
+    assert ana.payout(None, out=council.place / "one.csv").total_micro == 2_000_000
+
+    ana.redeem(1_000_000)
+    council.rounds(6, NAMES, random.Random(13))
+    for seat in ("bo", "cy"):
+        core = council[seat].core
+        core.append([core.draft("witness.state", other_state(core, seat, digest("other")))])
+        council.carry(seat, "ana")
+    with pytest.raises(Refused) as refused:
+        ana.payout(None, out=council.place / "two.csv")
+    assert refused.value.code == "payouts_halted"
+    assert "2 witnesses signed another statement" in refused.value.message
+    assert not (council.place / "two.csv").exists()
+    assert ["signed another statement" in text for text in ana.status().alarms] == [True]
