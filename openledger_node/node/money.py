@@ -144,7 +144,7 @@ def _refuse_while_alarmed(snapshot: Snapshot) -> None:
     if alarms:
         raise Refused(
             f"payouts are halted: {alarms[0]}",
-            hint="run `oln check`, and compare `oln epoch list` with the other witnesses; the guide "
+            hint="run `oln check`, and compare `oln epoch list` with other witnesses; the guide "
             "on care says how to go on",
             code="payouts_halted",
         )
