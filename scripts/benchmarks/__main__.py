@@ -15,6 +15,7 @@ from scripts.benchmarks.evidence import DEFAULT_USES, evidence
 from scripts.benchmarks.ledger import DEFAULT_EVENTS, DEFAULT_RUNS, ledger
 from scripts.benchmarks.meshing import DEFAULT_NODES, mesh
 from scripts.benchmarks.peers import DEFAULT_ENTRIES, DEFAULT_REPEATS, peers
+from scripts.benchmarks.quoting import quoting
 from scripts.benchmarks.resting import DEFAULT_SECONDS, resting
 from scripts.benchmarks.syncing import DEFAULT_EVENTS as DEFAULT_SYNC_EVENTS
 from scripts.benchmarks.syncing import sync
@@ -93,6 +94,14 @@ def parser() -> argparse.ArgumentParser:
     five.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     _add_evidence(commands)
     _add_attribution(commands)
+    ten = commands.add_parser("quoting", help="who is credited where owners quote each other")
+    ten.add_argument(
+        "--texts",
+        type=folder,
+        metavar="DIR",
+        help="texts named year_owner_....txt (default: the documentation on this machine)",
+    )
+    ten.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     eight = commands.add_parser("resting", help="a daemon that has nothing to do")
     eight.add_argument("--seconds", type=positive, default=DEFAULT_SECONDS, metavar="S")
     eight.add_argument("--runs", type=positive, default=1, metavar="R")
@@ -142,6 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ledger(scales, given.runs, given.only, given.json, given.dir)
     if given.command == "derivation":
         return derivation(given.texts, tuple(given.chain or DEFAULT_CHAINS), given.json)
+    if given.command == "quoting":
+        return quoting(given.texts, given.json)
     if given.command == "evidence":
         return evidence(given.texts, given.uses, given.json)
     if given.command == "attribution":
