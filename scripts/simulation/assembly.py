@@ -22,7 +22,8 @@ import trio.testing
 from openledger_node.agreement.evidence import evidence_of
 from openledger_node.agreement.rounds import Round
 from openledger_node.credit import views
-from scripts.simulation.council import SEATS, Citizen, Closed, Liar, found
+from scripts.simulation.council import SEATS, Citizen, Closed, found
+from scripts.simulation.liar import Liar
 from scripts.simulation.nodes import Node
 from scripts.simulation.world import Machine, Outcome, Run
 

@@ -3,18 +3,18 @@
 A `Citizen` is a simulated node with an account. It follows what the seats decide and folds it; with
 a seat it says what `agreement.machine` asks of it. What a crash leaves is its logs: state, cuts and
 rounds are made from them again. A disk that was restored may have forgotten votes: then its seat
-waits as a real one does. A `Liar` has a seat too, and votes for everything.
+waits as a real one does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import trio
 
-from openledger_node.agreement.certificates import SeatSet, genesis_seats, sign_vote
+from openledger_node.agreement.certificates import SeatSet, genesis_seats
 from openledger_node.agreement.cut import merged
 from openledger_node.agreement.evidence import evidence_of
 from openledger_node.agreement.machine import (
@@ -27,7 +27,7 @@ from openledger_node.agreement.machine import (
     state_event,
 )
 from openledger_node.agreement.rounds import Decided, Evidence, Round, Witnessed
-from openledger_node.credit.fold import Folded, fold, initial_state
+from openledger_node.credit.fold import fold, initial_state
 from openledger_node.credit.inputs import Cut
 from openledger_node.ledger.accounts import (
     AccountCreate,
@@ -36,21 +36,17 @@ from openledger_node.ledger.accounts import (
     next_commitment,
     root_signatures,
 )
-from openledger_node.ledger.errors import BadInput, VerificationFailed
 from openledger_node.ledger.events import encode_event, event_id, parse_event
 from openledger_node.ledger.genesis import MAX_AMOUNT_MICRO, Genesis, network_params
-from openledger_node.ledger.heads import Mark, SignedHead, verify_head
+from openledger_node.ledger.heads import Mark, SignedHead
 from openledger_node.ledger.keys import SigningKey
 from openledger_node.ledger.kinds import MoneyIssue, MoneyTransfer, parse_body
-from openledger_node.ledger.merkle import EMPTY_ROOT, leaf_hashes, root_of_hashes
+from openledger_node.ledger.merkle import EMPTY_ROOT
 from openledger_node.ledger.votes import (
-    WitnessFinal,
     WitnessFrontier,
-    WitnessNotar,
-    WitnessPropose,
-    WitnessSkip,
 )
-from scripts.simulation.holder import MemoryHolder, MemoryLog
+from scripts.simulation.histories import Histories, State
+from scripts.simulation.holder import MemoryHolder
 from scripts.simulation.nodes import Node, digest
 
 SEATS: Final = 4
@@ -83,77 +79,6 @@ def found(names: Sequence[str]) -> Genesis:
         tuple(zip(inceptions, devices, strict=True)),
         ((first, MAX_AMOUNT_MICRO),),
     )
-
-
-class Histories:
-    """The histories on a disk, as cuts and folds ask for them. Roots are kept: lists only grow."""
-
-    def __init__(self) -> None:
-        self.holder = MemoryHolder()
-        self._roots: dict[int, tuple[list[bytes], dict[int, bytes]]] = {}
-
-    def of(self, log_id: bytes) -> list[MemoryLog]:
-        shown = self.holder.logs.get(log_id)
-        held = [shown] if shown is not None else []
-        return [log for log in [*held, *self.holder.branches.get(log_id, [])] if log.head]
-
-    def root(self, log: MemoryLog, size: int) -> bytes:
-        if log.head is not None and log.head.size == size:
-            return log.head.root
-        _, known = self._roots.setdefault(id(log.leaves), (log.leaves, {}))
-        if size not in known:
-            known[size] = root_of_hashes(leaf_hashes(log.leaves[:size]))
-        return known[size]
-
-    def having(self, mark: Mark) -> MemoryLog | None:
-        for log in self.of(mark.log_id):
-            if len(log.leaves) >= mark.size and self.root(log, mark.size) == mark.root:
-                return log
-        return None
-
-    def common(self, log_id: bytes, a: tuple[int, bytes], b: tuple[int, bytes]) -> int:
-        one, other = self.having(Mark(log_id, *a)), self.having(Mark(log_id, *b))
-        if one is None or other is None:
-            return 0
-        size = min(a[0], b[0])
-        pairs = zip(one.leaves[:size], other.leaves[:size], strict=True)
-        return next((at for at, (x, y) in enumerate(pairs) if x != y), size)
-
-    def root_at(self, log_id: bytes, size: int, under: tuple[int, bytes]) -> bytes:
-        log = self.having(Mark(log_id, *under))
-        assert log is not None
-        return self.root(log, size)
-
-    def signed(self, head: SignedHead) -> bool | None:
-        genesis = self.holder.genesis(head.log_id)
-        if genesis is None:
-            return None
-        try:
-            verify_head(head, genesis)
-        except (BadInput, VerificationFailed):
-            return False
-        return True
-
-
-class State:
-    """A folded state in a dict."""
-
-    def __init__(self) -> None:
-        self.values: dict[bytes, bytes] = {}
-
-    def get(self, key: bytes) -> bytes | None:
-        return self.values.get(key)
-
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        for key in sorted(key for key in self.values if key.startswith(prefix)):
-            yield key, self.values[key]
-
-    def apply(self, folded: Folded) -> None:
-        for key, value in folded.delta:
-            if value is None:
-                self.values.pop(key, None)
-            else:
-                self.values[key] = value
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,58 +328,3 @@ class Citizen(Node):
 
     def evidence(self) -> list[Evidence]:
         return evidence_of(self.round)
-
-
-class Liar(Citizen):
-    """A seat that votes for everything it sees, skips what it finalises, and as the leader proposes
-    two different cuts. Its frontier names a log that nobody has.
-    """
-
-    def step(self) -> None:
-        while True:
-            self._listen()
-            if not self._follow():
-                break
-        self.said: set[bytes] = getattr(self, "said", set())
-        for kind, body in [*self._lies()]:
-            event = encode_event(0, kind, 0, body)
-            if event not in self.said and len(self.said) < 2_000:
-                self.said.add(event)
-                self.say(kind, body)
-        self._listen()
-
-    def _lies(self) -> Iterator[tuple[str, Any]]:
-        round_, epoch = self.round, self.epoch + 1
-        assert self.index is not None
-        if self.index not in round_.frontiers:
-            if round_.frontiers:
-                strange = SignedHead(digest("nobody's", epoch), 3, bytes(32), bytes(64))
-                heads = (*self.held().changed_heads(), strange)
-                yield "witness.frontier", WitnessFrontier(epoch, heads)
-            return
-        view = current_view(round_)
-        yield from self._proposals(view)
-        for named, variants in list(round_.proposals.items()):
-            slot = epoch, variants[0].view, named
-            notar = sign_vote(self.device, "notar", self.ledger_id, *slot)
-            yield "witness.notar", WitnessNotar(*slot, notar)
-            final = sign_vote(self.device, "final", self.ledger_id, *slot)
-            yield "witness.final", WitnessFinal(*slot, final, ())
-        skip = sign_vote(self.device, "skip", self.ledger_id, epoch, view, None)
-        yield "witness.skip", WitnessSkip(epoch, view, None, skip)
-
-    def _proposals(self, view: int) -> Iterator[tuple[str, Any]]:
-        round_ = self.round
-        if round_.seats.leader(round_.epoch, view) != self.index:
-            return
-        if (self.index, view) in round_.proposed or len(round_.frontiers) < SEATS:
-            return
-        said = next_event(round_, Seat(self.index, self.device), self.held(), due=True, waited=True)
-        if said is None or not isinstance(said.body, WitnessPropose):
-            return
-        good = said.body
-        fields = {name: getattr(good, name) for name in good.__struct_fields__}
-        every = tuple(sorted(event for event, _ in round_.frontiers.values()))
-        yield "witness.propose", WitnessPropose(**(fields | {"cut_delta": good.cut_delta[1:]}))
-        yield "witness.propose", WitnessPropose(**(fields | {"frontiers": every}))
-        yield "witness.propose", good
