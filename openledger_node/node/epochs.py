@@ -29,16 +29,14 @@ from openledger_node.ledger.errors import Refused, StoreDamaged
 from openledger_node.ledger.genesis import quorum
 from openledger_node.ledger.heads import Mark
 from openledger_node.node.core import NodeCore, Progress, no_progress
+from openledger_node.node.frontiers import StoredHistories, held_by, unheld_marks
 from openledger_node.node.results import EpochClosed
 from openledger_node.node.witness_logs import (
-    StoredHistories,
-    held_by,
     load_round,
     note_set,
     rounds_from,
     seat_set,
     seat_set_of,
-    unheld_marks,
     witness_events,
 )
 from openledger_node.store.lock import one_at_a_time

@@ -31,7 +31,8 @@ from openledger_node.ledger.kinds import parse_body
 from openledger_node.ledger.votes import WitnessState
 from openledger_node.node.core import NodeCore
 from openledger_node.node.epochs import is_due, say, sign_missing_state
-from openledger_node.node.witness_logs import held_by, load_round, seat_set, seat_set_of
+from openledger_node.node.frontiers import held_by
+from openledger_node.node.witness_logs import load_round, seat_set, seat_set_of
 from openledger_node.store.lock import one_at_a_time
 from openledger_node.store.snapshot import Snapshot
 

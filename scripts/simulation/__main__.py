@@ -19,16 +19,25 @@ MODEL_STATES = 20_000_000
 PLAYS: dict[str, Callable[..., Outcome]] = {"sync": run_seed, "agreement": run_meeting}
 
 
+def play_twice(seed: int, *, play: Callable[..., Outcome], count: int) -> Outcome:
+    """A seed has to make the same run again, or a failing one could not be looked into."""
+    outcome = play(seed, count=count)
+    again = play(seed, count=count)
+    if again.trace != outcome.trace:
+        outcome.problems.append(f"the second run has trace {again.trace}")
+    return outcome
+
+
 def outcomes(
-    play: Callable[..., Outcome], first: int, seeds: int, nodes: int, jobs: int
+    play: Callable[..., Outcome], wanted: range, nodes: int, jobs: int, *, twice: bool
 ) -> Iterator[Outcome]:
     """The runs, in the order of their seeds."""
-    wanted = range(first, first + seeds)
+    run = partial(play_twice, play=play, count=nodes) if twice else partial(play, count=nodes)
     if jobs == 1:
-        yield from map(partial(play, count=nodes), wanted)
+        yield from map(run, wanted)
         return
     with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(partial(play, count=nodes), wanted, chunksize=4)
+        yield from pool.map(run, wanted, chunksize=4)
 
 
 def check_model(states: int) -> int:
@@ -57,6 +66,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, metavar="S", help="the first seed")
     parser.add_argument("--nodes", type=int, default=7, metavar="N")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at a time")
+    parser.add_argument("--twice", action="store_true", help="each seed twice, to the same trace")
     parser.add_argument("--states", type=int, default=MODEL_STATES, metavar="N", help="of a model")
     given = parser.parse_args()
     if given.what == "model":
@@ -65,7 +75,9 @@ def main() -> int:
     failed: list[int] = []
     total = Outcome(0)
     epochs, situations = 0, Counter(dict.fromkeys(NAMED, 0))
-    runs = outcomes(PLAYS[given.what], given.first, given.seeds, given.nodes, given.jobs)
+    wanted = range(given.first, given.first + given.seeds)
+    play = PLAYS[given.what]
+    runs = outcomes(play, wanted, given.nodes, given.jobs, twice=given.twice)
     for done, outcome in enumerate(runs, 1):
         total.appends += outcome.appends
         total.crashes += outcome.crashes

@@ -27,10 +27,12 @@ from openledger_node.agreement.machine import (
     state_event,
 )
 from openledger_node.agreement.rounds import Decided, Evidence, Round, Witnessed
+from openledger_node.credit import views
 from openledger_node.credit.fold import fold, initial_state
 from openledger_node.credit.inputs import Cut
 from openledger_node.ledger.accounts import (
     AccountCreate,
+    AccountRotate,
     Inception,
     device_signature,
     next_commitment,
@@ -42,9 +44,8 @@ from openledger_node.ledger.heads import Mark, SignedHead
 from openledger_node.ledger.keys import SigningKey
 from openledger_node.ledger.kinds import MoneyIssue, MoneyTransfer, parse_body
 from openledger_node.ledger.merkle import EMPTY_ROOT
-from openledger_node.ledger.votes import (
-    WitnessFrontier,
-)
+from openledger_node.ledger.votes import WitnessFrontier, WitnessReady, WitnessSet
+from openledger_node.node.frontiers import is_proposal
 from scripts.simulation.histories import Histories, State
 from scripts.simulation.holder import MemoryHolder
 from scripts.simulation.nodes import Node, digest
@@ -55,6 +56,7 @@ T0_S: Final = 1.0
 MAX_SAID_A_STEP: Final = 64
 
 _WITNESS: Final = b"witness."
+_CHANGES: Final = (b"witness.set", b"witness.ready")
 _KIND_WINDOW_BYTES: Final = 32
 
 
@@ -100,13 +102,15 @@ class Citizen(Node):
         genesis: Genesis,
         skew: float,
         heard: Callable[[Citizen, int, Closed, Round], None],
+        *,
+        copied: bool = False,
     ) -> None:
         inception, root = inception_of(name)
-        super().__init__(name, draw, ledger_id=genesis.ledger_id, account=inception.account_id)
+        account = inception.account_id
+        super().__init__(name, draw, ledger_id=genesis.ledger_id, account=account, copied=copied)
         self.ledger = genesis
-        self.seats: SeatSet = genesis_seats(genesis)
-        self.index = self.seats.index_of(self.account, self.device.public.raw)
         self._skew = skew
+        self.silent = False
         self._heard = heard
         self._create(inception, root)
         self.begin_again(False)
@@ -127,8 +131,10 @@ class Citizen(Node):
         self.histories.holder = self.holder
         self.state = State()
         self.state.apply(initial_state(self.ledger))
+        self._take_seat(genesis_seats(self.ledger))
         self.cut: dict[bytes, Mark] = {}
         self.cut_id = EMPTY_ROOT
+        self._decided = b""
         self.epoch = 0
         self.waits = restored
         self.agreed: set[tuple[bytes, bytes]] = set()
@@ -142,6 +148,10 @@ class Citizen(Node):
         self.begin_again(restored)
         if disk is not None:
             self.open_log(self.log_id)
+
+    def _take_seat(self, seats: SeatSet) -> None:
+        self.seats = seats
+        self.index = seats.index_of(self.account, self.device.public.raw)
 
     def _next_round(self) -> None:
         self.round = Round(self.ledger_id, self.epoch + 1, self.seats)
@@ -157,6 +167,26 @@ class Citizen(Node):
         head = self._write([encode_event(size, kind, time_ms, body)])
         self.hub.grown([head.mark], self.log_id)
 
+    def file_set(self, body: WitnessSet) -> None:
+        """Asks for a set as a seat of now, and says to be ready as one of then (A10)."""
+        if self.index is not None:
+            self.say("witness.set", body)
+        if (self.account, self.device.public.raw) in body.seats:
+            self.say("witness.ready", WitnessReady(body.number))
+
+    def rotate(self) -> bool:
+        """Replaces the root key by the one committed to; False while the account is not final."""
+        chain = views.chain(self.state, self.account)
+        if chain is None:
+            return False
+        root, after = (SigningKey(digest(word, self.name)) for word in ("next", "third"))
+        keys, commitment = (root.public.raw,), next_commitment([after.public.raw], 1)
+        so_far: list[Any] = [self.account, chain.n, chain.digest, keys, 1, commitment]
+        signed = root_signatures(self.ledger_id, so_far, [(0, root)])
+        body = AccountRotate(self.account, chain.n, chain.digest, keys, 1, commitment, signed)
+        self.say("account.rotate", body)
+        return True
+
     def spend(self, to: bytes, amount_micro: int) -> None:
         """Issues credit, where this account may, or transfers what it may not even have."""
         note = f"from {self.name}"
@@ -168,7 +198,9 @@ class Citizen(Node):
     # Following and voting.
 
     def step(self) -> None:
-        """Folds what is decided and says what the rules ask."""
+        """Folds what is decided and says what the rules ask; nothing while the disk is full."""
+        if self.holder.is_full:
+            return
         for _ in range(MAX_SAID_A_STEP):
             self._listen()
             if self._follow():
@@ -221,12 +253,16 @@ class Citizen(Node):
         folded = fold(self.state, cut, self, self.ledger)
         self.state.apply(folded)
         closed = Closed(decided.cut_id, folded.statement.root, folded.state_digest)
-        self._heard(self, decided.epoch, closed, self.round)
-        self.epoch = decided.epoch
+        self.epoch, self._decided = decided.epoch, decided.proposal_id
         self._closed_s = trio.current_time()
-        own_state = self.index in self.round.states
+        index = None if self.silent else self.index
+        signs = index is not None and index not in self.round.states and self.may_vote()
+        past, rules = self.round, views.rules(self.state)
+        if rules.number != self.seats.number:
+            self._take_seat(SeatSet(rules.number, rules.seats))
         self._next_round()
-        if self.index is not None and self.may_vote() and not own_state:
+        self._heard(self, decided.epoch, closed, past)
+        if signs:
             result = FoldResult(
                 folded.statement.root,
                 folded.state_digest,
@@ -270,11 +306,12 @@ class Citizen(Node):
 
     def held(self) -> Held:
         def changed() -> list[SignedHead]:
-            return [
+            grown = [
                 log.head
                 for log_id, log in self.holder.logs.items()
                 if log.head is not None and log.head.size > self._final_size(log_id)
             ]
+            return [*self._decided_aside(), *grown]
 
         doubtful = {
             self.seats.index_of(log.genesis.account_id, log.genesis.device)
@@ -292,6 +329,14 @@ class Citizen(Node):
             frozenset(seat for seat in doubtful if seat is not None),
         )
 
+    def _decided_aside(self) -> list[SignedHead]:
+        """The head of a history set aside that holds the last decided proposal."""
+        for log_id in self.hub.replica.forks:
+            for place, log in enumerate(self.histories.of(log_id)):
+                if any(is_proposal(leaf, self.ledger_id, self._decided) for leaf in log.leaves):
+                    return [log.head] if place and log.head is not None else []
+        return []
+
     def _final_size(self, log_id: bytes) -> int:
         return self.cut[log_id].size if log_id in self.cut else 0
 
@@ -301,15 +346,12 @@ class Citizen(Node):
         for log_id, log in self.holder.logs.items():
             proof = self.hub.replica.forks.get(log_id)
             end = len(log.leaves) if proof is None else min(len(log.leaves), proof.common)
-            if any(
-                _WITNESS not in leaf[:_KIND_WINDOW_BYTES]
-                for leaf in log.leaves[self._final_size(log_id) : end]
-            ):
+            if any(not _is_vote(leaf) for leaf in log.leaves[self._final_size(log_id) : end]):
                 return True
         return False
 
     def _next(self) -> Said | None:
-        if self.index is None or not self.may_vote():
+        if self.index is None or self.silent or not self.may_vote():
             return None
         view = None
         if len(self.round.frontiers) >= self.seats.quorum:
@@ -328,3 +370,9 @@ class Citizen(Node):
 
     def evidence(self) -> list[Evidence]:
         return evidence_of(self.round)
+
+
+def _is_vote(leaf: bytes) -> bool:
+    """Whether a leaf makes no epoch due (A1): a vote, and no change of the set."""
+    window = leaf[:_KIND_WINDOW_BYTES]
+    return _WITNESS in window and not any(kind in window for kind in _CHANGES)

@@ -14,7 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openledger_node.ledger.acceptance import first_fault
-from openledger_node.ledger.errors import BadInput, OlnError, VerificationFailed
+from openledger_node.ledger.errors import (
+    BadInput,
+    OlnError,
+    StoreUnavailable,
+    VerificationFailed,
+)
 from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis, parse_log_open
 from openledger_node.ledger.forks import ForkEvidence, prove_fork, verify_fork
 from openledger_node.ledger.heads import Mark, SignedHead, VerifiedHead, verify_head
@@ -40,10 +45,25 @@ class MemoryLog:
         return MemoryLog(self.genesis, list(self.leaves), self.head)
 
 
+class PowerCut(Exception):
+    """The machine stopped at a commit."""
+
+    def __init__(self, holder: MemoryHolder) -> None:
+        super().__init__("power cut")
+        self.holder = holder
+
+
 class MemoryHolder:
-    """A node's store in memory."""
+    """A node's store in memory.
+
+    `is_full` refuses every write. `cut_in` commits from now the power fails, just after that commit
+    or, with `cut_loses`, just before it.
+    """
 
     def __init__(self) -> None:
+        self.is_full = False
+        self.cut_in = 0
+        self.cut_loses = False
         self.logs: dict[bytes, MemoryLog] = {}
         self.branches: dict[bytes, list[MemoryLog]] = {}
         self.proofs: dict[bytes, ForkEvidence] = {}
@@ -55,17 +75,28 @@ class MemoryHolder:
 
     def sync(self) -> None:
         """What was written so far survives a crash."""
-        self._synced = _copied((self.logs, self.branches, self.proofs, self.own))
+        self.cut_in -= 1
+        stops = self.cut_in == 0
+        if not (stops and self.cut_loses):
+            self._synced = _copied((self.logs, self.branches, self.proofs, self.own))
+        if stops:
+            raise PowerCut(self)
+
+    def refuse_when_full(self) -> None:
+        if self.is_full:
+            raise StoreUnavailable("the disk is full", hint="make room")
 
     def crash(self) -> MemoryHolder:
         """The disk as it is found after the machine stopped."""
         found = MemoryHolder()
         found.logs, found.branches, found.proofs, found.own = _copied(self._synced)
         found._synced = _copied(self._synced)
+        found.is_full = self.is_full
         return found
 
     def append(self, head: SignedHead, genesis: LogGenesis, leaves: Sequence[bytes]) -> None:
         """The node's own writing."""
+        self.refuse_when_full()
         log = self.logs.setdefault(head.log_id, MemoryLog(genesis))
         log.leaves += leaves
         log.head = head
@@ -138,6 +169,7 @@ class MemoryHolder:
         if log is None and arrival.first:
             return Landed(None, gap=True)
         try:
+            self.refuse_when_full()
             genesis = log.genesis if log else parse_log_open(arrival.leaves[0])
             head = verify_head(arrival.head, genesis)
             size = held.size if held else 0
@@ -168,9 +200,11 @@ class MemoryHolder:
     def begin(
         self, genesis: LogGenesis, head: VerifiedHead, spine: bytes, *, first: int, branch: bool
     ) -> Incoming:
+        self.refuse_when_full()
         return _MemoryIncoming(self, genesis, head, spine, first, branch)
 
     def keep_forks(self, proofs: Sequence[ForkEvidence]) -> list[ForkEvidence]:
+        self.refuse_when_full()
         kept = []
         for proof in proofs:
             verify_fork(proof)
@@ -254,6 +288,7 @@ class _MemoryIncoming:
 
     def finish(self) -> None:
         holder, head = self._holder, self._head
+        holder.refuse_when_full()
         former = holder.logs.get(head.log_id)
         if root_of_hashes(leaf_hashes(self._leaves)) != head.root:
             text = "its events do not have the root that its head states"

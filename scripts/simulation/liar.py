@@ -26,6 +26,8 @@ class Liar(Citizen):
     """
 
     def step(self) -> None:
+        if self.holder.is_full:
+            return
         while True:
             self._listen()
             if not self._follow():
@@ -40,7 +42,8 @@ class Liar(Citizen):
 
     def _lies(self) -> Iterator[tuple[str, Any]]:
         round_, epoch = self.round, self.epoch + 1
-        assert self.index is not None
+        if self.index is None:
+            return
         if self.index not in round_.frontiers:
             if round_.frontiers:
                 strange = SignedHead(digest("nobody's", epoch), 3, bytes(32), bytes(64))

@@ -43,8 +43,10 @@ class Node:
         *,
         ledger_id: bytes = LEDGER,
         account: bytes | None = None,
+        copied: bool = False,
     ) -> None:
         self.name = name
+        self._copied = copied
         self.ledger_id = ledger_id
         self.transport = SigningKey(digest("transport", name))
         self.device = SigningKey(digest("device", name))
@@ -93,7 +95,9 @@ class Node:
 
     def open_log(self, previous: bytes | None) -> None:
         """Goes on in a new log."""
-        nonce = digest("nonce", self.name, self._logs)[:16]
+        # A copied home has the original's first log, and begins others of its own.
+        own = (self.name, "copy") if self._copied and self._logs else (self.name,)
+        nonce = digest("nonce", *own, self._logs)[:16]
         self._logs += 1
         device = self.device.public.raw
         self.genesis = LogGenesis(1, self.ledger_id, self.account, device, nonce, previous)

@@ -1,10 +1,13 @@
 """`scripts/torture`: real daemons on loopback, killed and cut off at random, then healed.
 
-Each node's peers are reached through proxies that the script can cut. While it lasts, every node
-appends events through the Python interface, beside its daemon; what was acknowledged is noted. At
-the end everything is started and joined again, and it is checked that all nodes hold the same logs,
+Each node's peers are reached through proxies that the script can cut, and that delay what they
+carry. While it lasts, every node appends events through the Python interface, beside its daemon;
+what was acknowledged is noted. Now and then a node's disk is full: its files may not grow. At the
+end everything is started and joined again, and it is checked that all nodes hold the same logs,
 that no acknowledged event is missing anywhere, and that after a closed epoch all statements are the
-same bytes. Ends with status 1 where one of these does not hold.
+same bytes. With several witnesses their daemons close the epochs, and at the end all that was
+acknowledged has to be final, with evidence against nobody. Ends with status 1 where one of these
+does not hold.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ from typing import Final
 import trio
 
 from openledger_node.api import initialise, open_home
+from openledger_node.credit import views
+from openledger_node.node.witness_logs import all_evidence
+from tests.kit.seats import begin_together
 
 READY_S: Final = 20
 HEAL_S: Final = 60
@@ -71,12 +77,33 @@ class Node:
         with open_home(self.home, catch_up=False) as home:
             self.acknowledged.append(home.datanet_create(text).datanet_id)
 
+    def fill_disk(self) -> None:
+        """From now on the files of the running daemon may not grow."""
+        self._limit_files((self.home / "ledger" / "data.mdb").stat().st_size)
+
+    def free_disk(self) -> None:
+        self._limit_files(None)
+
+    def _limit_files(self, size_bytes: int | None) -> None:
+        if self.process is None or sys.platform != "linux":
+            return
+        import resource
+
+        kind = resource.RLIMIT_FSIZE
+        _, most = resource.prlimit(self.process.pid, kind)
+        limit = most if size_bytes is None else size_bytes
+        resource.prlimit(self.process.pid, kind, (limit, most))
+
 
 class Cable:
-    """A proxy in front of one node as another one sees it. Cut, it drops what it carries."""
+    """A proxy in front of one node as another one sees it. Cut, it drops what it carries; what it
+    carries it delays by `delay_s` on average.
+    """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, rng: random.Random, delay_s: float = 0.0) -> None:
         self.target = target
+        self._rng = rng
+        self._delay_s = delay_s
         self.is_cut = False
         self.port = 0
         self._scopes: set[trio.CancelScope] = set()
@@ -101,25 +128,26 @@ class Cable:
                     return
                 far = await trio.open_tcp_stream("127.0.0.1", self.target)
                 async with far, trio.open_nursery() as nursery:
-                    nursery.start_soon(_pipe, near, far, nursery.cancel_scope)
-                    nursery.start_soon(_pipe, far, near, nursery.cancel_scope)
+                    nursery.start_soon(self._pipe, near, far, nursery.cancel_scope)
+                    nursery.start_soon(self._pipe, far, near, nursery.cancel_scope)
         except OSError:
             return
         finally:
             self._scopes.discard(scope)
             await trio.aclose_forcefully(near)
 
-
-async def _pipe(
-    source: trio.SocketStream, target: trio.SocketStream, scope: trio.CancelScope
-) -> None:
-    try:
-        async for data in source:
-            await target.send_all(data)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
+    async def _pipe(
+        self, source: trio.SocketStream, target: trio.SocketStream, scope: trio.CancelScope
+    ) -> None:
+        try:
+            async for data in source:
+                if self._delay_s:
+                    await trio.sleep(self._rng.expovariate(1 / self._delay_s))
+                await target.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            scope.cancel()
+            return
         scope.cancel()
-        return
-    scope.cancel()
 
 
 def free_ports(count: int) -> list[int]:
@@ -134,16 +162,20 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
-def begin(place: Path, count: int) -> list[Node]:
-    """Homes on one ledger; the first is its witness."""
+def begin(place: Path, count: int, witnesses: int) -> list[Node]:
+    """Homes on one ledger; the first so many are its witnesses."""
     nodes = []
     genesis = place / "genesis.json"
+    names = [f"n{number}" for number in range(count)]
+    if witnesses > 1:
+        begin_together(place, names[:witnesses], epoch_ms=1_000, t0_ms=500)
     for number, port in enumerate(free_ports(count)):
-        node = Node(number, place / f"n{number}", port)
-        initialise(node.home, name=f"n{number}", genesis_file=genesis if number else None)
+        node = Node(number, place / names[number], port)
+        if witnesses == 1 or number >= witnesses:
+            initialise(node.home, name=names[number], genesis_file=genesis if number else None)
         with open_home(node.home) as home:
             node.node_id = home.node_id
-            if not number:
+            if not number and witnesses == 1:
                 home.ledger_export(genesis)
         nodes.append(node)
     return nodes
@@ -158,11 +190,25 @@ def join(nodes: list[Node], cables: dict[tuple[int, int], Cable]) -> None:
                 home.peer_add(f"{other.node_id}@127.0.0.1:{cable.port}")
 
 
+def start_all(nodes: list[Node]) -> None:
+    for node in nodes:
+        if node.process is None:
+            node.start()
+
+
+def heal(nodes: list[Node], cables: dict[tuple[int, int], Cable]) -> None:
+    """Joins everybody, and gives every disk room."""
+    for cable in cables.values():
+        cable.is_cut = False
+    for node in nodes:
+        node.free_disk()
+
+
 async def hurt(
     nodes: list[Node], cables: dict[tuple[int, int], Cable], rng: random.Random, seconds: float
 ) -> dict[str, int]:
     """Appends, kills, starts, cuts and joins at random."""
-    done = {"appends": 0, "kills": 0, "partitions": 0}
+    done = {"appends": 0, "kills": 0, "partitions": 0, "full disks": 0}
     until = trio.current_time() + seconds
     while trio.current_time() < until:
         await trio.sleep(STEP_S * rng.random())
@@ -174,10 +220,11 @@ async def hurt(
         elif chance < 0.75 and node.process is not None:
             await trio.to_thread.run_sync(node.kill)
             done["kills"] += 1
+        elif chance < 0.87:
+            start_all(nodes)
         elif chance < 0.9:
-            for stopped in nodes:
-                if stopped.process is None:
-                    stopped.start()
+            node.fill_disk()
+            done["full disks"] += 1
         elif chance < 0.95:
             side = set(rng.sample(range(len(nodes)), len(nodes) // 2))
             for (one, other), cable in cables.items():
@@ -185,8 +232,7 @@ async def hurt(
                     cable.cut()
             done["partitions"] += 1
         else:
-            for cable in cables.values():
-                cable.is_cut = False
+            heal(nodes, cables)
     return done
 
 
@@ -236,11 +282,45 @@ def _events(snapshot: object, log: object) -> list[tuple[bytes, int, bytes]]:
     return [(log_id, seq, found) for seq, found in enumerate(event_ids(log_id, 0, leaves))]
 
 
-async def play(count: int, seconds: float, seed: int, place: Path) -> int:
+def waiting(nodes: list[Node]) -> list[str]:
+    """Acknowledged events that are not final at some node, and who is accused there."""
+    found = []
+    for node in nodes:
+        with open_home(node.home) as home, home.core.store.read() as snapshot:
+            accused = all_evidence(home.core, snapshot)
+            found += [f"node {node.number} accuses seat {one.seat}" for _, one in accused]
+            for writer in nodes:
+                for event in writer.acknowledged:
+                    if views.datanet(snapshot.state, bytes.fromhex(event)) is None:
+                        found.append(f"{event} of node {writer.number} waits at {node.number}")
+    return found
+
+
+async def finish(nodes: list[Node], witnesses: int) -> list[str]:
+    """Closes an epoch, or waits until the witnesses have closed one with everything in it."""
+    problems = []
+    if witnesses == 1:
+        with open_home(nodes[0].home) as home:
+            home.epoch_close()
+    else:
+        await trio.to_thread.run_sync(nodes[0].append, "after all")
+        deadline = trio.current_time() + HEAL_S
+        while problems := await trio.to_thread.run_sync(waiting, nodes):
+            if trio.current_time() > deadline:
+                break
+            await trio.sleep(1)
+    if not await until_same(nodes, HEAL_S, statement_of):
+        problems.append("the nodes have different statements")
+    return problems
+
+
+async def play(
+    count: int, witnesses: int, seconds: float, seed: int, delay_s: float, place: Path
+) -> int:
     rng = random.Random(seed)
-    nodes = await trio.to_thread.run_sync(begin, place, count)
+    nodes = await trio.to_thread.run_sync(begin, place, count, witnesses)
     cables = {
-        (one.number, other.number): Cable(other.port)
+        (one.number, other.number): Cable(other.port, rng, delay_s)
         for one in nodes
         for other in nodes[: one.number]
     }
@@ -253,29 +333,24 @@ async def play(count: int, seconds: float, seed: int, place: Path) -> int:
             node.start()
         try:
             done = await hurt(nodes, cables, rng, seconds)
-            for cable in cables.values():
-                cable.is_cut = False
-            for node in nodes:
-                if node.process is None:
-                    node.start()
+            heal(nodes, cables)
+            start_all(nodes)
             began = trio.current_time()
             if not await until_same(nodes, HEAL_S, marks_of):
                 problems.append("the nodes hold different logs")
             healed_s = trio.current_time() - began
             problems += await trio.to_thread.run_sync(missing, nodes)
-            with open_home(nodes[0].home) as home:
-                closed = home.epoch_close()
-            if not await until_same(nodes, HEAL_S, statement_of):
-                problems.append("the nodes have different statements")
+            problems += await finish(nodes, witnesses)
+            closed = await trio.to_thread.run_sync(statement_of, nodes[0])
         finally:
             statuses = [node.stop() for node in nodes]
         if any(statuses):
             problems.append(f"exit statuses {statuses}")
         nursery.cancel_scope.cancel()
     print(
-        f"seed {seed}: {count} nodes, {done['appends']} appends, {done['kills']} kills, "
-        f"{done['partitions']} partitions in {seconds:.0f} s; healed in {healed_s:.1f} s; "
-        f"epoch {closed.epoch} of {closed.events} events, statement {closed.statement_root[:12]}"
+        f"seed {seed}: {count} nodes, {witnesses} witnesses, "
+        + ", ".join(f"{times} {what}" for what, times in done.items())
+        + f" in {seconds:.0f} s; healed in {healed_s:.1f} s; epoch and statement {closed[:20]}"
     )
     for problem in problems[:20]:
         print(f"PROBLEM: {problem}")
@@ -285,6 +360,8 @@ async def play(count: int, seconds: float, seed: int, place: Path) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/torture", description=__doc__.split("\n")[0])
     parser.add_argument("--nodes", type=int, default=7)
+    parser.add_argument("--witnesses", type=int, default=1, help="how many of them have a seat")
+    parser.add_argument("--delay-ms", type=float, default=0, help="of what links carry, on average")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="leave the homes and logs in a new folder")
@@ -292,7 +369,8 @@ def main() -> int:
     place = given.keep or Path(tempfile.mkdtemp(prefix="oln-torture-"))
     place.mkdir(parents=True, exist_ok=True)
     try:
-        return trio.run(partial(play, given.nodes, given.seconds, given.seed, place))
+        sizes = given.nodes, given.witnesses, given.seconds, given.seed
+        return trio.run(partial(play, *sizes, given.delay_ms / 1000, place))
     finally:
         if given.keep is None:
             shutil.rmtree(place, ignore_errors=True)

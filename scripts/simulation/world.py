@@ -21,9 +21,10 @@ import trio
 import trio.testing
 
 from openledger_node.sync.faults import Cost
-from scripts.simulation.holder import MemoryHolder
+from scripts.simulation.holder import MemoryHolder, PowerCut
 from scripts.simulation.links import Wire
 from scripts.simulation.nodes import Node
+from scripts.simulation.signatures import verified_once
 
 STORM_S: Final = 40.0
 HEAL_S: Final = 100.0
@@ -77,6 +78,7 @@ class Run:
         self._forked: set[bytes] = set()
         self._trace = hashlib.sha256()
         self._calm = False
+        self.storm_s = STORM_S
 
     def _make(self, number: int) -> Node:
         return Node(f"n{number}", self._rng.randrange)
@@ -116,12 +118,15 @@ class Run:
         self._note("start", number)
 
     async def _live(self, machine: Machine, started: trio.Event) -> None:
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(machine.node.hub.run)
-                machine.scope = scope
-                started.set()
-                await self._tend(machine)
+        try:
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(machine.node.hub.run)
+                    machine.scope = scope
+                    started.set()
+                    await self._tend(machine)
+        except* PowerCut:
+            self._crash(self._machines.index(machine))
 
     async def _tend(self, machine: Machine) -> None:
         """What a node does besides replication, for as long as it is up."""
@@ -132,6 +137,8 @@ class Run:
     def _leave_logs(self, machine: Machine) -> None:
         """A node whose log went on elsewhere, or forked, goes on in a new one."""
         node = machine.node
+        if node.holder.is_full:
+            return
         forked = node.log_id in node.hub.replica.forks
         if node.log_id in node.own_elsewhere or forked:
             node.open_log(node.log_id)
@@ -190,15 +197,18 @@ class Run:
     # What befalls them.
 
     async def _storm(self) -> None:
-        until = trio.current_time() + STORM_S
+        until = trio.current_time() + self.storm_s
         forger = self._forger()
-        forge_at = trio.current_time() + STORM_S * self._rng.random()
+        forge_at = trio.current_time() + self.storm_s * self._rng.random()
         while trio.current_time() < until:
             await trio.sleep(self._rng.expovariate(4))
             if forge_at is not None and trio.current_time() > forge_at:
                 self._forge(forger)
                 forge_at = float("inf")
-            await self._one_thing()
+            try:
+                await self._one_thing()
+            except PowerCut as cut:
+                self._crash([m.node.holder for m in self._machines].index(cut.holder))
 
     def _forger(self) -> int:
         """Whose device signs two histories."""
@@ -209,7 +219,7 @@ class Run:
         number = self._rng.randrange(len(self._machines))
         machine = self._machines[number]
         if chance < 0.6:
-            if machine.is_up:
+            if machine.is_up and not machine.node.holder.is_full:
                 machine.node.append(self._rng.choice([1, 1, 2, 5]), f"at {trio.current_time():.3f}")
                 self._acknowledge(machine.node)
                 self.outcome.appends += 1
@@ -219,17 +229,34 @@ class Run:
             await self._back(number)
         elif chance < 0.92:
             count = len(self._machines)
-            self._side = set(self._rng.sample(range(count), self._rng.randrange(1, count)))
-            for pair, wire in self._wires.items():
-                if self._is_apart(*pair):
-                    wire.cut()
-            self.outcome.partitions += 1
-            self._note("partition", sorted(self._side))
+            self._part(set(self._rng.sample(range(count), self._rng.randrange(1, count))))
         elif chance < 0.96:
             self._side = None
             self._note("joined")
         elif machine.is_up:
-            machine.old_disk = machine.node.holder.crash()
+            self._befall_disk(machine)
+
+    def _part(self, side: set[int]) -> None:
+        """These nodes and the others cannot reach each other."""
+        self._side = side
+        for pair, wire in self._wires.items():
+            if self._is_apart(*pair):
+                wire.cut()
+        self.outcome.partitions += 1
+        self._note("partition", sorted(side))
+
+    def _befall_disk(self, machine: Machine) -> None:
+        """A backup is made, or the disk is full for a while, or the power fails at a commit."""
+        holder = machine.node.holder
+        what = self._rng.randrange(4)
+        if what <= 1:
+            machine.old_disk = holder.crash()
+            machine.old_disk.is_full = False
+        elif what == 2:
+            holder.is_full = not holder.is_full
+            self._note("full", machine.node.name, holder.is_full)
+        else:
+            holder.cut_in, holder.cut_loses = self._rng.randrange(1, 6), self._rng.random() < 0.5
 
     def _acknowledge(self, node: Node) -> None:
         log = node.holder.logs[node.log_id]
@@ -243,9 +270,10 @@ class Run:
         node = self._machines[number].node
         log = node.holder.logs[node.log_id]
         others = [m for i, m in enumerate(self._machines) if i != number and m.is_up]
-        if not self._machines[number].is_up or not others:
+        if not self._machines[number].is_up or not others or node.holder.is_full:
             return
         victim = self._rng.choice(others)
+        node.holder.cut_in = victim.node.holder.cut_in = 0
         victim.node.hold(node.history(len(log.leaves), self._rng.choice([1, 2, 4]), "forged"))
         node.append(self._rng.choice([1, 3]), "true")
         self._forked.add(node.log_id)
@@ -254,14 +282,24 @@ class Run:
     # The end.
 
     async def _heal(self) -> None:
-        self._side, self._calm = None, True
+        self._make_whole()
         for number in range(len(self._machines)):
             await self._back(number)
         await trio.sleep(HEAL_S)
         self._check()
 
+    def _make_whole(self) -> None:
+        """Nobody is apart, and every disk has room and power from now on."""
+        self._side, self._calm = None, True
+        for machine in self._machines:
+            machine.node.holder.is_full, machine.node.holder.cut_in = False, 0
+
+    def _compared(self) -> list[Node]:
+        """The nodes that must hold the same in the end."""
+        return [machine.node for machine in self._machines]
+
     def _check(self) -> None:
-        nodes = [machine.node for machine in self._machines]
+        nodes = self._compared()
         problems = self.outcome.problems
         if len({node.hub.replica.digests() for node in nodes}) != 1:
             problems.append("the nodes have different digests")
@@ -295,5 +333,6 @@ def run_seed(seed: int, count: int = 7) -> Outcome:
     internals._ALLOW_DETERMINISTIC_SCHEDULING = True
     internals._r.seed(seed)
     run = Run(seed, count)
-    outcome: Outcome = trio.run(run.play, clock=trio.testing.MockClock(autojump_threshold=0))
+    with verified_once():
+        outcome: Outcome = trio.run(run.play, clock=trio.testing.MockClock(autojump_threshold=0))
     return outcome

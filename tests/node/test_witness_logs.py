@@ -8,21 +8,24 @@ from pathlib import Path
 import pytest
 
 from openledger_node.agreement.certificates import SeatSet
+from openledger_node.agreement.cut import compute_cut
 from openledger_node.agreement.rounds import Round, Witnessed
 from openledger_node.ledger.forks import prove_fork
 from openledger_node.ledger.heads import Mark, SignedHead
 from openledger_node.ledger.merkle import leaf_hashes
-from openledger_node.ledger.votes import WitnessFrontier, WitnessSkip
-from openledger_node.node import witness_logs
+from openledger_node.ledger.votes import WitnessFrontier, WitnessPropose, WitnessSkip, proposal_id
+from openledger_node.node import frontiers
 from openledger_node.node.epochs import has_pending
-from openledger_node.node.witness_logs import (
+from openledger_node.node.frontiers import (
     MAX_UNHELD_MARKS,
     StoredHistories,
+    decided_aside,
     held_by,
     unheld_marks,
-    witness_events,
 )
+from openledger_node.node.witness_logs import witness_events
 from openledger_node.store.snapshot import Snapshot
+from openledger_node.store.store import Certificate
 from tests.kit.ledgerkit import MemoryLog, digest
 from tests.store.place import KIND, Place, chain
 
@@ -182,7 +185,7 @@ def test_votes_count_from_every_history_of_a_seat_s_log(place: Place) -> None:
 def test_a_frontier_names_those_first_that_no_cut_took_in_for_longest(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(witness_logs, "MAX_FRONTIER_HEADS", 2)
+    monkeypatch.setattr(frontiers, "MAX_FRONTIER_HEADS", 2)
     names = ["ada", "bo", "cy"]
     ledger = place.ledger
     for turn, present in enumerate((["ada"], ["bo"], [])):
@@ -201,6 +204,53 @@ def test_a_frontier_names_those_first_that_no_cut_took_in_for_longest(
         changes = [snapshot.last_change(log_id) for log_id in logs]
     assert changes == [1, 2, 0]
     assert [one for one in heads if one in logs] == [logs[2], logs[0], logs[1]]
+
+
+def decided_on(place: Place, proposed: WitnessPropose) -> None:
+    """The home's own seat decided epoch 1 by this proposal."""
+    named = proposal_id(place.ledger.id, 1, 0, None, proposed.frontiers, proposed.cut_id)
+    closed = place.ledger.close_epoch()
+    place.store.commit_epoch(closed.folded, closed.cut.changed, Certificate(0, named))
+
+
+@pytest.mark.rule("A1", "A7")
+@pytest.mark.parametrize("shown", ["with the proposal", "without it"])
+def test_a_frontier_names_the_history_set_aside_that_holds_the_last_decided_proposal(
+    place: Place, shown: str
+) -> None:
+    (witness,) = place.ledger.accounts.values()
+    log = chain(witness.log, SIZE - len(witness.log.leaves))
+    deciding = other_history(log)
+    proposed = WitnessPropose(1, 0, None, None, (), (), (digest("frontier"),), (), digest("cut"))
+    deciding.append("witness.propose", proposed)
+    place.ingest(log)
+    decided_on(place, proposed)
+    place.show_branch(deciding)
+    know_of_fork(place, log, deciding)
+    if shown == "without it":
+        place.show_branch(log)
+    with place.store.read() as snapshot:
+        aside = decided_aside(snapshot)
+        named = [head.mark for head in held_by(snapshot).changed_heads()]
+    if shown == "without it":
+        assert aside == deciding.head().signed
+        assert named[0] == deciding.mark()
+    else:
+        assert aside is None
+
+
+@pytest.mark.rule("A7")
+def test_the_history_set_aside_that_a_frontier_names_changes_no_cut(
+    place: Place, log: MemoryLog
+) -> None:
+    other = both_held(place, log)
+    previous = {log.log_id: log.mark(12)}
+    with place.store.read() as snapshot:
+        known = StoredHistories(snapshot)
+        for heads in ([other.head().signed], [other.head().signed, log.head(15).signed]):
+            cut = compute_cut(previous, digest("cut"), [heads, [log.head(14).signed]], {}, known)
+            grown = max(head.size for head in [*heads[1:], log.head(14).signed])
+            assert cut == (log.mark(grown),)
 
 
 def test_a_head_of_a_log_that_is_not_known_cannot_be_judged(place: Place, log: MemoryLog) -> None:
