@@ -149,6 +149,10 @@ class Assembly(Run):
             return self.liar
         return self._rng.randrange(SEATS + 1, len(self._machines))
 
+    def _rest_s(self) -> float:
+        """A seat that forks does so log after log."""
+        return self._rng.uniform(1, 6) if "forks" in self.role else super()._rest_s()
+
     async def _back(self, number: int) -> None:
         node = self._citizens()[number]
         await super()._back(number)

@@ -204,7 +204,7 @@ class Run:
             await trio.sleep(self._rng.expovariate(4))
             if forge_at is not None and trio.current_time() > forge_at:
                 self._forge(forger)
-                forge_at = float("inf")
+                forge_at = trio.current_time() + self._rest_s()
             try:
                 await self._one_thing()
             except PowerCut as cut:
@@ -213,6 +213,10 @@ class Run:
     def _forger(self) -> int:
         """Whose device signs two histories."""
         return self._rng.randrange(len(self._machines))
+
+    def _rest_s(self) -> float:
+        """How long a forger waits before it signs two histories again."""
+        return float("inf")
 
     async def _one_thing(self) -> None:
         chance = self._rng.random()

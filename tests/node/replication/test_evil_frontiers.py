@@ -17,7 +17,7 @@ from openledger_node.sync.outgoing import MAX_WANTS
 from openledger_node.sync.replica import MAX_FETCHES_A_LINK
 from openledger_node.sync.table import Offer
 from tests.kit.nodes import Node, World, play_world
-from tests.node.replication.evil import Evil, Log, Stage, digest, sizes
+from tests.node.replication.evil import Evil, Log, Stage, digest, runs, sizes
 
 
 def missing(want: Any) -> list[m.Frame]:
@@ -80,6 +80,42 @@ def test_a_wrong_root_with_a_false_head_to_show_for_it(forged: str) -> None:
         await evil.frontier(evil.offer(true.log_id, true.size, b"x" * 32))
         await stage.over(costs="bad_data")
         assert not stage.node.hub.replica.forks
+
+    play_world(play)
+
+
+@pytest.mark.rule("X3")
+@pytest.mark.parametrize("changed", ["head", "events"])
+def test_a_suspect_that_goes_over_to_another_history_is_not_blamed_for_the_first_one(
+    changed: str,
+) -> None:
+    """Segment roots are of one history, the segment that differs is of another: under its own head
+    that is what an honest peer answers whose history was replaced in between.
+    """
+
+    async def play(world: World) -> None:
+        stage = await Stage.set(world)
+        stage.honest.append(4)
+        await world.settle(2)
+        first, second = (stage.honest.history(2, 3, name) for name in ("first", "second"))
+        assert first.head is not None
+        assert second.head is not None
+        evil = await stage.evil()
+        heads = {"head": second.head, "events": first.head}
+
+        def answer(want: Any) -> list[m.Frame]:
+            if len(evil.came(e.Wanted)) == 1:
+                spine = m.Spine(want.want_id, 0, first.head.root)  # type: ignore[union-attr]
+                return [m.Head(want.want_id, first.leaves[0], first.head), spine]
+            head = m.Head(want.want_id, first.leaves[0], heads[changed])
+            return [head, *runs(want.want_id, second.leaves)]
+
+        evil.replies[e.Wanted] = answer
+        await evil.frontier(evil.offer(first.genesis.log_id, first.head.size, first.head.root))
+        await trio.sleep(3)
+        assert len(evil.came(e.Wanted)) == 2
+        assert not stage.node.hub.replica.forks
+        await stage.over(costs=None if changed == "head" else "bad_data")
 
     play_world(play)
 
