@@ -13,6 +13,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +38,7 @@ from openledger_node.ledger.names import account_short, did_key, parse_did_key
 from openledger_node.node import keyfiles
 from openledger_node.node.core import NodeCore
 from openledger_node.node.finality import judged_append
-from openledger_node.node.lookup import find_account, find_id
+from openledger_node.node.lookup import called, find_account, find_id
 from openledger_node.node.pending import pending_view
 from openledger_node.node.results import (
     Account,
@@ -48,6 +49,7 @@ from openledger_node.node.results import (
     Initialised,
     Recorded,
 )
+from openledger_node.node.results_registry import OpenGrant
 from openledger_node.node.setup import checked_petname, move_into_place, open_log, refuse_used_place
 from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.store import Store
@@ -58,7 +60,8 @@ MAX_INVITATION_BYTES: Final = 256 * 1024
 def account_show(core: NodeCore, text: str | None = None) -> Account:
     with core.store.read() as snapshot:
         account_id = find_account(snapshot, text) if text else core.account_id
-        return _shown(core, snapshot, account_id)
+        shown = _shown(core, snapshot, account_id)
+        return replace(shown, grants=_open_grants(snapshot, account_id))
 
 
 def account_list(core: NodeCore) -> Accounts:
@@ -85,6 +88,23 @@ def _shown(core: NodeCore, snapshot: Snapshot, account_id: bytes) -> Account:
         key_events=chain.n if chain else 0,
         seat=any(account == account_id for account, _ in rules.seats),
         issuer=any(account == account_id for account, _ in rules.issuers),
+        grants=(),
+    )
+
+
+def _open_grants(snapshot: Snapshot, account_id: bytes) -> tuple[OpenGrant, ...]:
+    """Final grants that the account made or may draw on, with something left; ascending by id."""
+    return tuple(
+        OpenGrant(
+            grant.grant_id.hex(),
+            called(snapshot, grant.payer),
+            called(snapshot, grant.provider),
+            grant.remaining_micro,
+            grant.amount_micro,
+            grant.expiry_epoch,
+        )
+        for grant in views.grants(snapshot.state)
+        if account_id in (grant.payer, grant.provider) and grant.remaining_micro
     )
 
 

@@ -78,6 +78,11 @@ def find_account(snapshot: Snapshot, text: str) -> bytes:
     return _only(_accounts_with(snapshot, digits), text, "account", known)
 
 
+def called(snapshot: Snapshot, account: bytes) -> str:
+    """What people here call an account: its petname, or its short form."""
+    return snapshot.petnames().get(account) or names.account_short(account)
+
+
 def known_account(snapshot: Snapshot, text: str) -> bytes | None:
     """The account that `text` names, where the ledger or a log held here knows it."""
     try:

@@ -19,7 +19,7 @@ from openledger_node.ledger.kinds import AgentRegister, DatanetCreate, ModelRegi
 from openledger_node.node import results
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.finality import judged_append, make_final
-from openledger_node.node.lookup import find_account, find_id
+from openledger_node.node.lookup import called, find_account, find_id
 from openledger_node.node.pending import pending_view
 from openledger_node.node.reading import Located, body_of, events_of, find_event, must_find, outcome
 from openledger_node.store.snapshot import Snapshot
@@ -146,6 +146,7 @@ def _model(
     return results.Model(
         model_id=found.event_id.hex(),
         account_id=found.log.genesis.account_id.hex(),
+        account=called(snapshot, found.log.genesis.account_id),
         name=body.name,
         license=body.license,
         effective_licences=effective_licences(snapshot, state, found.event_id),
@@ -234,6 +235,7 @@ def _agent(snapshot: Snapshot, found: Located, body: AgentRegister) -> results.A
         agent_id=found.event_id.hex(),
         account_id=found.log.genesis.account_id.hex(),
         operator_id=body.operator.hex(),
+        operator=called(snapshot, body.operator),
         name=body.name,
         card_digest=body.card_digest.hex() if body.card_digest else None,
         capabilities=body.capabilities,

@@ -28,7 +28,7 @@ from openledger_node.node.daemon.report import read_report
 from openledger_node.node.epochs import settled
 from openledger_node.node.finality import make_final
 from openledger_node.node.founding import genesis_document, known_succession, succession_document
-from openledger_node.node.lookup import find_account, find_id
+from openledger_node.node.lookup import called, find_account, find_id
 from openledger_node.node.pending import pending_marks, pending_view
 from openledger_node.node.reading import Located, must_find, shown, well_formed
 from openledger_node.node.registry import effective_licences
@@ -99,6 +99,7 @@ def ledger_show(core: NodeCore) -> results.LedgerShown:
     with core.store.read() as snapshot:
         rules = views.rules(snapshot.state)
         succession = known_succession(snapshot)
+        shown = {a: called(snapshot, a) for a, _ in (*rules.seats, *rules.issuers)}
     params: dict[str, Any] = {
         field.name: getattr(rules.params, field.name)
         for field in msgspec.structs.fields(rules.params)
@@ -118,8 +119,13 @@ def ledger_show(core: NodeCore) -> results.LedgerShown:
         ledger_id=core.ledger_id.hex(),
         name=core.genesis.name,
         rules=shown_rules,
-        seats=tuple({"account_id": a.hex(), "device": d.hex()} for a, d in rules.seats),
-        issuers=tuple({"account_id": a.hex(), "cap_micro": cap} for a, cap in rules.issuers),
+        seats=tuple(
+            {"account_id": a.hex(), "account": shown[a], "device": d.hex()} for a, d in rules.seats
+        ),
+        issuers=tuple(
+            {"account_id": a.hex(), "account": shown[a], "cap_micro": cap}
+            for a, cap in rules.issuers
+        ),
         genesis_hex=encode(core.genesis).hex(),
     )
 

@@ -16,6 +16,19 @@ class Account:
     key_events: int
     seat: bool
     issuer: bool
+    grants: tuple[OpenGrant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGrant:
+    """What is left of a grant that an account made or may draw on."""
+
+    grant_id: str
+    payer: str
+    provider: str
+    remaining_micro: int
+    amount_micro: int
+    expiry_epoch: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +147,7 @@ class Datanets:
 class Model:
     model_id: str
     account_id: str
+    account: str
     name: str
     license: str
     effective_licences: tuple[str, ...]
@@ -154,6 +168,7 @@ class Agent:
     agent_id: str
     account_id: str
     operator_id: str
+    operator: str
     name: str
     card_digest: str | None
     capabilities: tuple[str, ...]

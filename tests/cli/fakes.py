@@ -103,7 +103,13 @@ def sample(kind: Any, name: str = "", depth: int = 0) -> Any:
     if origin is not None and issubclass(origin, Mapping):
         if name in ("ppm", "names"):
             return {HEX: sample(inner[1], "name")}
-        return {"account_id": HEX, "device": HEX, "cap_micro": AMOUNT_MICRO, "figure": 3}
+        return {
+            "account_id": HEX,
+            "account": "ana",
+            "device": HEX,
+            "cap_micro": AMOUNT_MICRO,
+            "figure": 3,
+        }
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         return kind(**{key: sample(hint, key, depth + 1) for key, hint in hints.items()})

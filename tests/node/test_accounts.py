@@ -11,7 +11,7 @@ import pytest
 from openledger_node.api import device_join, initialise, open_home
 from openledger_node.ledger.errors import BadInput, OlnError, Refused, UsageError
 from openledger_node.node import keyfiles
-from tests.kit.homes import WITNESS, Coop, words
+from tests.kit.homes import GRANTED_MICRO, WITNESS, Coop, ready, words
 
 
 @pytest.fixture
@@ -28,6 +28,20 @@ def mode(path: Path) -> int:
 
 def root_key(coop: Coop, name: str) -> str:
     return str(json.loads((coop.place / name / "keys" / "root.key").read_text())["public"])
+
+
+def test_an_account_shows_the_grants_that_it_made_or_may_draw_on(tmp_path: Path) -> None:
+    made = ready(tmp_path)
+    with made.coop as coop:
+        for name, called in (("user", "user"), ("maker", "maker")):
+            (grant,) = coop[name].account_show().grants
+            assert (grant.grant_id, grant.expiry_epoch) == (made.grant, 10)
+            assert (grant.remaining_micro, grant.amount_micro) == (GRANTED_MICRO, GRANTED_MICRO)
+            assert called in (grant.payer, grant.provider)
+        assert coop["alice"].account_show().grants == ()
+        made.use(words("harbour", 20), GRANTED_MICRO)
+        coop.settle()
+        assert coop["maker"].account_show().grants == (), "nothing is left of it"
 
 
 # Beginning.

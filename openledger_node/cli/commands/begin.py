@@ -86,7 +86,7 @@ def _show_status(result: Status) -> None:
     waiting = [text.counted(result.pending_events, "event") + " pending"]
     if result.parked_events:
         waiting.append(text.counted(result.parked_events, "event") + " parked")
-    payloads = f", {text.bytes_text(result.payload_bytes)} of payloads"
+    payloads = f", {text.bytes_text(result.payload_bytes)} of it in payload files"
     locked = f", {text.credits_text(result.locked_micro)} locked" if result.locked_micro else ""
     text.fields(
         [
@@ -149,12 +149,11 @@ def _show_ledger(result: LedgerShown) -> None:
         ]
     )
     text.say()
-    rows = [(text.short(seat["account_id"]), text.short(seat["device"])) for seat in result.seats]
+    rows = [(seat["account"], text.short(seat["device"])) for seat in result.seats]
     text.table(("seat", "device"), rows)
     text.say()
     caps = [
-        (text.short(issuer["account_id"]), text.credits_text(issuer["cap_micro"]))
-        for issuer in result.issuers
+        (issuer["account"], text.credits_text(issuer["cap_micro"])) for issuer in result.issuers
     ]
     text.table(("issuer", ">cap an epoch"), caps)
 

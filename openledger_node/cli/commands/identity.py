@@ -32,7 +32,9 @@ def account() -> None:
 @click.argument("account", required=False)
 @pass_app
 def account_show(app: App, account: str | None) -> None:
-    """Show an account; this home's own without ACCOUNT.
+    """Show an account, with the grants it made or may draw on.
+
+    Without ACCOUNT it is this home's own.
 
     \b
     Examples:
@@ -55,6 +57,19 @@ def _show_account(result: Account) -> None:
             *(("device", device) for device in result.devices),
         ]
     )
+    if result.grants:
+        text.say()
+        rows = [
+            (
+                text.short(grant.grant_id),
+                grant.payer,
+                grant.provider,
+                text.credits_text(grant.remaining_micro),
+                "never" if grant.expiry_epoch is None else f"{grant.expiry_epoch:,}",
+            )
+            for grant in result.grants
+        ]
+        text.table(("grant", "payer", "provider", ">left", ">expires"), rows)
 
 
 def _roles(shown: Account) -> list[str]:

@@ -209,7 +209,7 @@ def _show_models(result: Models) -> None:
         (
             text.short(shown.model_id),
             shown.name,
-            text.short(shown.account_id),
+            shown.account,
             f"{len(shown.trained_on):,}",
             shown.status,
         )
@@ -310,7 +310,7 @@ def _show_agents(result: Agents) -> None:
         (
             text.short(shown.agent_id),
             shown.name,
-            text.short(shown.operator_id),
+            shown.operator,
             ", ".join(shown.capabilities),
             shown.status,
         )
