@@ -42,7 +42,7 @@ def simulate(app: App, attack: str, seeds: int) -> None:
     with tempfile.TemporaryDirectory(prefix="oln-simulate-") as folder:
         for seed in range(1, seeds + 1):
             app.progress(seed - 1, seeds, "worlds played")
-            outcomes.append(play(attack, app.interface, Path(folder), seed))
+            outcomes.extend(play(attack, app.interface, Path(folder), seed))
     pays = attack != "squat" and any(one.pays for one in outcomes)
     document = {"attack": attack, "pays": pays, "worlds": [_world(one) for one in outcomes]}
     app.emit(document, lambda _: _show(attack, outcomes))
@@ -53,6 +53,7 @@ def simulate(app: App, attack: str, seeds: int) -> None:
 def _world(outcome: Outcome) -> dict[str, Any]:
     return {
         "seed": outcome.seed,
+        "way": outcome.way,
         "honest_micro": outcome.honest_micro,
         "attack_micro": outcome.attack_micro,
         "gain_ppm": outcome.gain_ppm,
@@ -64,5 +65,5 @@ def _show(attack: str, outcomes: list[Outcome]) -> None:
     for one in outcomes:
         gain = "over nothing" if one.gain_ppm is None else f"{one.gain_ppm / 1_000_000:.6f}"
         honest, attacked = text.credits_text(one.honest_micro), text.credits_text(one.attack_micro)
-        rows.append((str(one.seed), honest, attacked, gain))
-    text.table((">seed", ">honest", f">{attack}", ">gain"), rows)
+        rows.append((str(one.seed), one.way, honest, attacked, gain))
+    text.table((">seed", "way", ">honest", f">{attack}", ">gain"), rows)

@@ -9,8 +9,13 @@ most 1 means that the attack does not pay. `squat` is told as it is: the author 
 | wash | pays fees to a model, an author and a reader that are its own | keeps the money |
 | copy | registers another's text, 5 % of its words changed; outputs quote that | the author |
 | collude | as copy, and the provider trains on the copy alone | the author |
+| | a friend and the provider, whose receipts give the friend all weight, unproved | both |
 | stall | the payer never confirms | confirms |
+| | the provider serves nobody the evidence of its receipts | serves it |
 | squat | registers a text whose author is not on the ledger | nothing |
+
+Where receipts are false or unproved the payer challenges them, as it would: it gets its fee back.
+A false receipt that nobody looks at before it matures is paid.
 
 Shares are whole millionths of a fee (R4). Cutting a text in pieces moves remainders of them, some
 one way and some the other: up to one by piece and receipt is no gain.
@@ -28,6 +33,7 @@ from openledger_node.cli.simulate.world import (
     FEE_MICRO,
     PROVIDER,
     READER,
+    WAITING,
     World,
     world,
 )
@@ -46,6 +52,7 @@ class Outcome:
     """One seed's two plays, in micro-credits."""
 
     seed: int
+    way: str
     honest_micro: int
     attack_micro: int
 
@@ -137,6 +144,43 @@ def stall(place: World, attacks: bool) -> int:
     return place.worth(READER)
 
 
+def misreport(place: World, attacks: bool) -> int:
+    """The friend's and the provider's credits, when receipts name the friend instead of the author
+    whose text was quoted.
+    """
+    place.join("author", "friend")
+    text = place.words("mine")
+    named = [place.add("author", text), place.add("friend", place.words("friend"))]
+    place.settle()
+    place.fund(READER)
+    if attacks:
+        _challenged(place, place.false_uses(READER, PROVIDER, named, named[1]))
+    else:
+        place.paid_uses(READER, PROVIDER, named, place.answers([text]))
+    place.mature()
+    return place.worth("friend", PROVIDER)
+
+
+def withhold(place: World, attacks: bool) -> int:
+    """The provider's credits, when nobody gets to see the evidence of its receipts."""
+    place.join("author")
+    text = place.words("mine")
+    named = place.add("author", text)
+    place.settle()
+    place.fund(READER)
+    if attacks:
+        _challenged(place, place.false_uses(READER, PROVIDER, [named], named))
+    else:
+        place.paid_uses(READER, PROVIDER, [named], place.answers([text]))
+    place.mature()
+    return place.worth(PROVIDER)
+
+
+def _challenged(place: World, receipts: list[str]) -> None:
+    for receipt in receipts:
+        place[READER].challenge(receipt, ground="evidence_withheld")
+
+
 def squat(place: World, attacks: bool) -> int:
     place.join("squatter")
     text = place.words("absent")
@@ -150,20 +194,34 @@ def squat(place: World, attacks: bool) -> int:
     return place.worth("squatter")
 
 
-ATTACKS: Final[dict[str, Play]] = {
-    "sybil": sybil,
-    "wash": wash,
-    "copy": copy,
-    "collude": collude,
-    "stall": stall,
-    "squat": squat,
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to attack: how it is played, and the params of the ledger it is played on."""
+
+    name: str
+    play: Play
+    params: str = ""
+
+
+ATTACKS: Final[dict[str, tuple[Way, ...]]] = {
+    "sybil": (Way("pieces", sybil),),
+    "wash": (Way("own fees", wash),),
+    "copy": (Way("edited copy", copy),),
+    "collude": (Way("copy alone", collude), Way("false weights", misreport, WAITING)),
+    "stall": (Way("no confirming", stall), Way("no evidence", withhold, WAITING)),
+    "squat": (Way("absent author", squat),),
 }
 
 
-def play(name: str, interface: Interface, folder: Path, seed: int) -> Outcome:
-    """Both plays of one attack from one seed."""
+def play(name: str, interface: Interface, folder: Path, seed: int) -> list[Outcome]:
+    """Both plays of each way of an attack, from one seed."""
+    return [_play(way, interface, folder / way.name, seed) for way in ATTACKS[name]]
+
+
+def _play(way: Way, interface: Interface, folder: Path, seed: int) -> Outcome:
     figures = []
     for attacks in (False, True):
-        with world(interface, folder / f"{seed}-{'attack' if attacks else 'honest'}", seed) as made:
-            figures.append(ATTACKS[name](made, attacks))
-    return Outcome(seed, *figures)
+        place = folder / f"{seed}-{'attack' if attacks else 'honest'}"
+        with world(interface, place, seed, params=way.params) as made:
+            figures.append(way.play(made, attacks))
+    return Outcome(seed, way.name, *figures)

@@ -7,6 +7,7 @@ authors share, so that whose words an output has is known beforehand.
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,12 +26,15 @@ FEE_MICRO: Final = 10_000_000
 TEXT_WORDS: Final = 1_400
 QUOTED_WORDS: Final = 60
 ANSWERS: Final = 4
+MATURITY_EPOCHS: Final = 4
+WAITING: Final = f"maturity_epochs = {MATURITY_EPOCHS}\ndispute_epochs = {MATURITY_EPOCHS}\n"
+"""Params of a ledger on which fees are held for a while, so that receipts can be challenged."""
 
 
 class World:
-    """The homes of one play, and what their owners hold."""
+    """The homes of one play, and what their owners hold. `params` is TOML, or empty."""
 
-    def __init__(self, interface: Interface, folder: Path, seed: int) -> None:
+    def __init__(self, interface: Interface, folder: Path, seed: int, params: str = "") -> None:
         self.random = random.Random(seed)
         self.ids: dict[str, str] = {}
         self._interface = interface
@@ -38,9 +42,14 @@ class World:
         self._stack = ExitStack()
         self._homes: dict[str, Home] = {}
         self._files = 0
+        self._params = params
 
     def __enter__(self) -> World:
-        begun = self._interface.initialise(self._folder / COOP, name=COOP)
+        file = None
+        if self._params:
+            file = self._file("toml")
+            file.write_text(self._params, encoding="utf-8")
+        begun = self._interface.initialise(self._folder / COOP, name=COOP, params_file=file)
         self._opened(COOP, begun.account_id)
         self[COOP].ledger_export(self._folder / "genesis.json")
         self.join(PROVIDER, READER)
@@ -125,19 +134,56 @@ class World:
         self, payer: str, provider: str, trained_on: Sequence[str], outputs: Iterable[bytes]
     ) -> list[str]:
         """Registers a model, grants its fees, records the uses; the receipts' ids."""
+        model, granted = self._model_and_grant(payer, provider, trained_on)
+        receipts = [
+            self[provider].use(model, output, grant=granted, fee_micro=FEE_MICRO).receipt_id
+            for output in outputs
+        ]
+        self.settle()
+        return receipts
+
+    def _model_and_grant(
+        self, payer: str, provider: str, trained_on: Sequence[str]
+    ) -> tuple[str, str]:
+        """Their ids, final."""
         model = self[provider].model_register(
             f"model of {provider}", trained_on=[(named, 1) for named in trained_on]
         )
         granted = self[payer].grant(self.ids[provider], ANSWERS * FEE_MICRO)
         self.settle()
-        receipts = [
-            self[provider]
-            .use(model.model_id, output, grant=granted.grant_id, fee_micro=FEE_MICRO)
-            .receipt_id
-            for output in outputs
-        ]
+        assert granted.grant_id is not None
+        return model.model_id, granted.grant_id
+
+    def false_uses(
+        self, payer: str, provider: str, trained_on: Sequence[str], friend: str
+    ) -> list[str]:
+        """Receipts that give all weight to one contribution, whatever was answered.
+
+        The provider has no evidence for that and serves none; the receipts' ids.
+        """
+        from openledger_node.ledger.kinds import UseReceipt
+
+        model, granted = self._model_and_grant(payer, provider, trained_on)
+        core = self[provider].core
+        with core.store.read() as snapshot:
+            epoch = snapshot.last_epoch()
+        receipts = []
+        for number in range(ANSWERS):
+            root = hashlib.sha256(b"answer %d" % number).digest()
+            named, weights = bytes.fromhex(model), ((bytes.fromhex(friend), 1_000_000),)
+            grant = bytes.fromhex(granted)
+            body = UseReceipt(grant, named, None, epoch, 1, root, FEE_MICRO, weights, 0, "spans")
+            commit = hashlib.sha256(b"evidence %d" % number).digest()
+            (written,) = core.append([core.draft("use.receipt", body, commit, 100)])
+            receipts.append(written.event_id)
         self.settle()
         return receipts
+
+    def mature(self) -> None:
+        """As many epochs as a fee is held for, and one for verdicts to come in before."""
+        for number in range(MATURITY_EPOCHS + 2):
+            self[COOP].datanet_create(f"something to close an epoch over {number}")
+            self.settle()
 
     def confirm(self, payer: str, receipts: Iterable[str]) -> None:
         for receipt in receipts:
@@ -162,8 +208,8 @@ class World:
 
 
 @contextmanager
-def world(interface: Interface, folder: Path, seed: int) -> Iterator[World]:
+def world(interface: Interface, folder: Path, seed: int, *, params: str = "") -> Iterator[World]:
     """A co-operative in a new folder."""
     folder.mkdir(parents=True)
-    with World(interface, folder, seed) as made:
+    with World(interface, folder, seed, params) as made:
         yield made
