@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from openledger_node.exchange.proofs import ProofFile
 from openledger_node.ledger.errors import OlnError, Refused, UsageError
 from tests.kit.homes import WITNESS, Coop
 
+AUDIT = Path(__file__).resolve().parents[2] / "scripts" / "audit-ledger"
 OTHERS = ["bo", "cy", "di"]
 TIMES = "epoch_ms = 0\nt0_ms = 1000\nmaturity_epochs = 0\n"
 
@@ -159,6 +162,35 @@ def test_a_witness_is_replaced_and_signs_what_replaced_it(coop: Coop) -> None:
     coop[WITNESS].issue(1_000_000, "cy")
     everybody_votes(coop, [WITNESS, "bo", "cy", "eve"])
     assert coop["eve"].status().epoch == coop[WITNESS].status().epoch
+
+
+@pytest.mark.rule("A8", "A10")
+def test_the_second_program_follows_the_statements_across_changes_of_the_set(
+    coop: Coop, tmp_path: Path
+) -> None:
+    to_four(coop)
+    coop[WITNESS].issue(1_000_000, "cy")
+    everybody_votes(coop, names(coop))
+    proposal = coop[WITNESS].witness_propose(drop=["di"])
+    everybody_votes(coop, names(coop))
+    for name in ("bo", "cy"):
+        coop[name].witness_approve(proposal.digest[:12])
+    everybody_votes(coop, names(coop))
+    coop[WITNESS].issue(2_000_000, "bo")
+    everybody_votes(coop, names(coop)[:3], rounds=8)
+    shown = coop["bo"].statement()
+    assert (len(shown.signatures), shown.final) == (3, True)
+    assert coop["bo"].witness_status().number == 2
+    genesis, bundle = coop.file("json"), coop.file("bundle")
+    coop["bo"].ledger_export(genesis)
+    coop["bo"].bundle_export(bundle)
+    done = subprocess.run(
+        [sys.executable, str(AUDIT), str(bundle), str(genesis)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = [line for line in done.stdout.splitlines() if shown.statement_root in line]
+    assert last, done.stdout
 
 
 def test_a_proposal_that_changes_nothing_or_names_nobody_is_refused(coop: Coop) -> None:
