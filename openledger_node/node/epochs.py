@@ -26,7 +26,7 @@ from openledger_node.credit import views
 from openledger_node.credit.fold import Folded, fold
 from openledger_node.credit.inputs import Cut
 from openledger_node.ledger.errors import Refused, StoreDamaged
-from openledger_node.ledger.genesis import quorum
+from openledger_node.ledger.genesis import RULES_VERSION, quorum
 from openledger_node.ledger.heads import Mark
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.frontiers import StoredHistories, held_by, unheld_marks
@@ -105,6 +105,11 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
+def knows_rules(snapshot: Snapshot) -> bool:
+    """Whether this program can fold what follows the last epoch."""
+    return views.rules(snapshot.state).version == RULES_VERSION
+
+
 def fold_decided(
     core: NodeCore, snapshot: Snapshot, decided: Decided, progress: Progress
 ) -> Folded:
@@ -131,7 +136,10 @@ def _store_epoch(core: NodeCore, decided: Decided, folded: Folded) -> None:
 
 
 def catch_up(core: NodeCore, *, progress: Progress = no_progress) -> int:
-    """Folds every epoch that the witnesses' logs held here decide; how many."""
+    """Folds every epoch that the witnesses' logs held here decide; how many.
+
+    It stops where the ledger went over to rules that this program does not know.
+    """
     done = 0
     note_set(core)
     first: int | None = None
@@ -141,7 +149,8 @@ def catch_up(core: NodeCore, *, progress: Progress = no_progress) -> int:
             first = epoch if first is None else first
             round_ = load_round(core, snapshot, epoch)
             decided = round_.decision(snapshot.cut_marks())
-            if decided is None or not _data_held(snapshot, decided):
+            known = knows_rules(snapshot)
+            if decided is None or not known or not _data_held(snapshot, decided):
                 break
             folded = fold_decided(core, snapshot, decided, progress)
         _store_epoch(core, decided, folded)
@@ -315,6 +324,14 @@ def _may_vote(core: NodeCore, resume: bool) -> int:
     with core.store.read() as snapshot:
         seats = seat_set(snapshot)
         seat = seats.index_of(core.account_id, core.device)
+        version = views.rules(snapshot.state).version
+        known = knows_rules(snapshot)
+    if not known:
+        raise Refused(
+            f"the next epoch follows rules version {version}, which this program does not know",
+            hint="upgrade openledger-node, then close the epoch",
+            code="rules_version_unknown",
+        )
     if seat is None:
         sign_missing_state(core)  # of the epoch that took the seat away
         raise Refused(

@@ -14,7 +14,7 @@ from typing import Any
 from openledger_node.credit.rules import reason_sentence
 from openledger_node.ledger.errors import Refused
 from openledger_node.node.core import NodeCore, Progress, no_progress
-from openledger_node.node.epochs import close_epoch, has_pending
+from openledger_node.node.epochs import close_epoch, has_pending, knows_rules
 from openledger_node.node.pending import Judged, judge
 from openledger_node.node.results import Recorded
 from openledger_node.store.writer import Draft
@@ -23,12 +23,13 @@ from openledger_node.store.writer import Draft
 def may_close(core: NodeCore) -> bool:
     """Whether this home closes epochs by itself when a command needs it.
 
-    A copy does not: it shows what is final until it is told to go on as the seat.
+    A copy does not: it shows what is final until it is told to go on as the seat. Nor one whose
+    program does not know the rules that the next epoch follows.
     """
     if not core.config.auto_close or core.is_copy():
         return False
     with core.store.read() as snapshot:
-        return core.is_solo_seat(snapshot)
+        return core.is_solo_seat(snapshot) and knows_rules(snapshot)
 
 
 def make_final(core: NodeCore, progress: Progress = no_progress) -> bool:

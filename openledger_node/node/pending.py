@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from openledger_node.credit.fold import Folded, fold
+from openledger_node.credit import views
+from openledger_node.credit.fold import fold
 from openledger_node.credit.inputs import Cut, LogReader, StateReader
 from openledger_node.ledger.encoding import H
 from openledger_node.ledger.events import encode_event, event_id
 from openledger_node.ledger.heads import Mark
 from openledger_node.node.core import NodeCore
+from openledger_node.node.epochs import knows_rules
 from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.writer import Draft
 
@@ -76,7 +78,6 @@ class PendingView:
     """What the ledger would be if everything held were final now."""
 
     state: OverlaidState
-    folded: Folded
     events: int
 
 
@@ -96,8 +97,13 @@ def pending_marks(snapshot: Snapshot) -> tuple[tuple[Mark, ...], int]:
 
 
 def pending_view(core: NodeCore, snapshot: Snapshot) -> PendingView:
-    """Folds everything held that is not final."""
+    """Folds everything held that is not final.
+
+    Under rules that this program does not know nothing can be told: the view is what is final.
+    """
     marks, events = pending_marks(snapshot)
+    if not knows_rules(snapshot):
+        return PendingView(OverlaidState(snapshot.state, ()), events)
     return _fold_over(core, snapshot, marks, snapshot, events)
 
 
@@ -107,7 +113,7 @@ def _fold_over(
     epoch = snapshot.last_epoch() + 1
     cut = Cut(epoch, H("pending", epoch, sorted(marks)), tuple(sorted(marks)))
     folded = fold(snapshot.state, cut, logs, core.genesis)
-    return PendingView(OverlaidState(snapshot.state, folded.delta), folded, events)
+    return PendingView(OverlaidState(snapshot.state, folded.delta), events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +132,6 @@ def judge(
 
     [] when too much is pending.
     """
-    from openledger_node.credit import views
-
     marks, events = pending_marks(snapshot)
     if events > MAX_JUDGED_EVENTS:
         return []

@@ -18,14 +18,14 @@ from openledger_node.credit import views
 from openledger_node.credit.inputs import StateReader
 from openledger_node.credit.statement import Row, Statement, parse_statement
 from openledger_node.ledger.encoding import encode
-from openledger_node.ledger.errors import StoreDamaged, UsageError
+from openledger_node.ledger.errors import Refused, StoreDamaged, UsageError
 from openledger_node.ledger.events import event_ids
 from openledger_node.ledger.genesis import faults_tolerated, quorum
 from openledger_node.ledger.names import account_short
 from openledger_node.node import keyfiles, results
 from openledger_node.node.core import NodeCore
 from openledger_node.node.daemon.report import read_report
-from openledger_node.node.epochs import settled
+from openledger_node.node.epochs import knows_rules, settled
 from openledger_node.node.finality import make_final
 from openledger_node.node.founding import genesis_document, known_succession, succession_document
 from openledger_node.node.lookup import called, find_account, find_id
@@ -75,7 +75,7 @@ def status(core: NodeCore) -> results.Status:
             locked_micro=account.locked_micro if account else 0,
             state_digest=views.state_digest(state).hex(),
             identity="original" if core.store.is_original() else "copied",
-            alarms=(*_partial(core), *snapshot.alarms()),
+            alarms=(*_partial(core), *_unknown_rules(snapshot), *snapshot.alarms()),
         )
 
 
@@ -84,6 +84,17 @@ def _partial(core: NodeCore) -> tuple[str, ...]:
     if core.config.sync_admission != "listed":
         return ()
     return ("only listed accounts' logs are stored here: epochs of others cannot be folded",)
+
+
+def _unknown_rules(snapshot: Snapshot) -> tuple[str, ...]:
+    """That the ledger went over to rules which this program does not know."""
+    if knows_rules(snapshot):
+        return ()
+    version = views.rules(snapshot.state).version
+    return (
+        f"after epoch {snapshot.last_epoch()} the ledger follows rules version {version}, which "
+        "this program does not know: upgrade it; until then nothing later is folded here",
+    )
 
 
 def _node_id(core: NodeCore) -> str:
@@ -155,6 +166,12 @@ def credits(core: NodeCore, text: str | None = None, *, pending: bool = False) -
         make_final(core)
     with core.store.read() as snapshot:
         state: StateReader = snapshot.state
+        if pending and not knows_rules(snapshot):
+            raise Refused(
+                "what is pending cannot be told: this program does not know the rules in force",
+                hint="upgrade openledger-node",
+                code="rules_version_unknown",
+            )
         view = pending_view(core, snapshot)
         one = find_account(snapshot, text) if text else None
         escrow: dict[bytes, int] = {}

@@ -18,6 +18,7 @@ from openledger_node.credit import views
 from openledger_node.ledger.errors import Refused, UsageError
 from openledger_node.ledger.genesis import (
     MAX_SEATS,
+    RULES_VERSION,
     Params,
     network_params,
     quorum,
@@ -234,7 +235,12 @@ def _must_be_seat(core: NodeCore, snapshot: Snapshot) -> None:
 
 
 def _file(core: NodeCore, body: WitnessSet) -> Proposal:
-    """The set, and that this device is ready for it when it has a seat there."""
+    """The set, and that this device is ready for it when it has a seat there.
+
+    Never one under rules that this program does not know: a seat's word for a set says that it can
+    fold what follows.
+    """
+    _must_know(body.rules_version)
     judged_append(core, "witness.set", body)
     if (core.account_id, core.device) in body.seats:
         judged_append(core, "witness.ready", WitnessReady(body.number))
@@ -247,6 +253,15 @@ def _file(core: NodeCore, body: WitnessSet) -> Proposal:
         if core.device not in devices:
             devices = (*devices, core.device)
         return _shown(snapshot, rules, views.ProposedSetView(digest, body, devices))
+
+
+def _must_know(rules_version: int) -> None:
+    if rules_version != RULES_VERSION:
+        raise Refused(
+            f"this program follows rules version {RULES_VERSION} and does not know {rules_version}",
+            hint="every witness upgrades first, then proposes or approves the new rules",
+            code="rules_version_unknown",
+        )
 
 
 def approve(core: NodeCore, digest: str) -> Proposal:
@@ -271,7 +286,12 @@ def approve(core: NodeCore, digest: str) -> Proposal:
 
 
 def ready(core: NodeCore) -> Recorded:
-    """Says that this device can take its seat in the next set."""
+    """Says that this device can take its seat in the next set.
+
+    Refused while one of the sets proposed has rules that this program does not know.
+    """
     with core.store.read() as snapshot:
         number = views.rules(snapshot.state).number + 1
+        for item in views.proposed_sets(snapshot.state):
+            _must_know(item.body.rules_version)
     return judged_append(core, "witness.ready", WitnessReady(number))

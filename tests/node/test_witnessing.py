@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from openledger_node.api import verify_file
+from openledger_node.credit import fold, views
 from openledger_node.exchange.proofs import ProofFile
 from openledger_node.ledger.errors import OlnError, Refused, UsageError
+from openledger_node.ledger.kinds import DatanetCreate
+from openledger_node.ledger.votes import WitnessReady, WitnessSet
+from openledger_node.node import epochs
 from tests.kit.homes import WITNESS, Coop
 
 AUDIT = Path(__file__).resolve().parents[2] / "scripts" / "audit-ledger"
@@ -191,6 +195,77 @@ def test_the_second_program_follows_the_statements_across_changes_of_the_set(
     assert done.returncode == 0, done.stdout + done.stderr
     last = [line for line in done.stdout.splitlines() if shown.statement_root in line]
     assert last, done.stdout
+
+
+def under_rules(coop: Coop, version: int) -> None:
+    """A program that knows these rules proposed them; the ledger follows them from now on."""
+    core = coop[WITNESS].core
+    with core.store.read() as snapshot:
+        rules = views.rules(snapshot.state)
+    body = WitnessSet(rules.number + 1, rules.seats, version, rules.params, rules.issuers)
+    core.append([core.draft("witness.set", body)])
+    core.append([core.draft("witness.ready", WitnessReady(body.number))])
+
+
+@pytest.mark.rule("A10")
+def test_a_witness_gives_its_word_for_no_rules_that_its_program_does_not_know(coop: Coop) -> None:
+    for act in (
+        lambda: coop[WITNESS].witness_propose(rules_version=2),
+        lambda: coop[WITNESS].witness_propose(add=OTHERS, rules_version=2),
+    ):
+        with pytest.raises(Refused) as refused:
+            act()
+        assert refused.value.code == "rules_version_unknown"
+    core = coop[WITNESS].core
+    with core.store.read() as snapshot:
+        rules = views.rules(snapshot.state)
+    body = WitnessSet(1, rules.seats, 2, rules.params, rules.issuers)
+    core.append([core.draft("witness.set", body)])
+    coop.settle()
+    (proposal,) = coop[WITNESS].witness_status().proposals
+    for act in (
+        lambda: coop[WITNESS].witness_approve(proposal.digest),
+        coop[WITNESS].witness_ready,
+    ):
+        with pytest.raises(Refused) as refused:
+            act()
+        assert refused.value.code == "rules_version_unknown"
+
+
+@pytest.mark.rule("A10")
+def test_under_rules_it_does_not_know_a_node_shows_what_is_final_and_folds_nothing(
+    coop: Coop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_rules(coop, 2)
+    coop[WITNESS].issue(1_000_000, "cy")
+    coop.settle()
+    before = coop["bo"].status().epoch
+    coop[WITNESS].core.append(
+        [coop[WITNESS].core.draft("datanet.create", DatanetCreate("more", "", ""))]
+    )
+    for name in names(coop):
+        status = coop[name].status()
+        assert [f"after epoch {before} " in alarm for alarm in status.alarms] == [True]
+        assert "follows rules version 2" in status.alarms[0]
+        held = {row.account_id: row.balance_micro for row in coop[name].credits().accounts}
+        assert (held[coop.ids["bo"]], held[coop.ids["cy"]]) == (9_000_000, 1_000_000)
+        for act in (
+            lambda name=name: coop[name].credits(pending=True),
+            lambda name=name: coop[name].datanet_create("under unknown rules"),
+        ):
+            with pytest.raises(Refused) as refused:
+                act()
+            assert refused.value.code == "rules_version_unknown"
+    with pytest.raises(Refused):
+        coop[WITNESS].epoch_close()
+    with monkeypatch.context() as newer:
+        for module in (fold, epochs):
+            newer.setattr(module, "RULES_VERSION", 2)
+        assert coop[WITNESS].epoch_close().closed
+    coop.carry(WITNESS, "bo")
+    assert coop[WITNESS].status().epoch == before + 1
+    assert coop["bo"].status().epoch == before, "decided, and not folded here"
+    assert coop["bo"].bundle_export(coop.file("bundle")).events
 
 
 def test_a_proposal_that_changes_nothing_or_names_nobody_is_refused(coop: Coop) -> None:
