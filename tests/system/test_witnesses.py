@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openledger_node.api import initialise
+from openledger_node.api import initialise, verify_file
 from tests.kit.daemons import Town
 from tests.kit.seats import begin_together
 
@@ -66,6 +66,8 @@ def until_same_statement(town: Town, names: list[str]) -> None:
 def test_epochs_close_by_themselves_while_a_quorum_of_the_witnesses_runs(town: Town) -> None:
     everybody = WITNESSES + CONTRIBUTORS
     start_all(town, everybody)
+    with town.home("ana") as home:
+        home.issue(7_000_000, "ana")
     until_final(town, contribute(town, "eve", "with-four"), everybody)
     until_same_statement(town, everybody)
 
@@ -92,3 +94,26 @@ def test_epochs_close_by_themselves_while_a_quorum_of_the_witnesses_runs(town: T
     until_final(town, pending, back)
     until_same_statement(town, back)
     assert epoch(town, "di") > before
+
+    town.start("cy", "ana", "bo", "di", "eve", "flo")
+    until_same_statement(town, everybody)
+    town.until(lambda: len(proofs(town, everybody)) == 1, "the same proof from everybody")
+    (proof,) = proofs(town, everybody)
+    file = town.place / "ana.proof"
+    file.write_bytes(proof)
+    verified = verify_file(file, town.genesis)
+    assert verified.valid, verified.reasons
+    assert verified.facts["witnesses"] >= 3
+
+
+def proofs(town: Town, names: list[str]) -> set[bytes]:
+    """What homes prove of the first witness's row in the last statement, each by itself."""
+    found = set()
+    for name in names:
+        file = town.place / f"{name}-{len(list(town.place.iterdir()))}.proof"
+        with town.home("ana") as home:
+            account = home.status().account_id
+        with town.home(name) as home:
+            home.prove(account, file)
+        found.add(file.read_bytes())
+    return found
