@@ -12,6 +12,7 @@ from scripts.benchmarks.agreeing import agreement
 from scripts.benchmarks.attribution import DEFAULT_MEGABYTES, DEFAULT_WINDOWS, attribution
 from scripts.benchmarks.derivation import DEFAULT_CHAINS, derivation
 from scripts.benchmarks.evidence import DEFAULT_USES, evidence
+from scripts.benchmarks.hostile import hostile
 from scripts.benchmarks.ledger import DEFAULT_EVENTS, DEFAULT_RUNS, ledger
 from scripts.benchmarks.meshing import DEFAULT_NODES, mesh
 from scripts.benchmarks.peers import DEFAULT_ENTRIES, DEFAULT_REPEATS, peers
@@ -102,6 +103,7 @@ def parser() -> argparse.ArgumentParser:
         help="texts named year_owner_....txt (default: the documentation on this machine)",
     )
     ten.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    commands.add_parser("hostile", help="texts and outputs that were made to be slow")
     eight = commands.add_parser("resting", help="a daemon that has nothing to do")
     eight.add_argument("--seconds", type=positive, default=DEFAULT_SECONDS, metavar="S")
     eight.add_argument("--runs", type=positive, default=1, metavar="R")
@@ -151,6 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ledger(scales, given.runs, given.only, given.json, given.dir)
     if given.command == "derivation":
         return derivation(given.texts, tuple(given.chain or DEFAULT_CHAINS), given.json)
+    if given.command == "hostile":
+        return hostile()
     if given.command == "quoting":
         return quoting(given.texts, given.json)
     if given.command == "evidence":
