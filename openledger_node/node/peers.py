@@ -17,6 +17,7 @@ from openledger_node.node.core import NodeCore
 from openledger_node.node.daemon.report import read_report
 from openledger_node.node.results_network import Peer as ShownPeer
 from openledger_node.node.results_network import Peers
+from openledger_node.sync.faults import Cost, PeerFault
 
 FACT: Final = "peer"
 FORGOTTEN: Final = b""
@@ -61,6 +62,17 @@ class StoredBook:
         if changes:
             self._core.store.set_facts(FACT, changes)
             self._written.update(changes)
+
+
+def charge(book: PeerBook, node_id: bytes, why: PeerFault | None, now_ms: int) -> bool:
+    """What the end of a link costs the peer (Y17, N13): an hour outside, or points; whether any."""
+    if why is None or why.cost is Cost.NONE:
+        return False
+    if why.cost is Cost.BAN:
+        book.ban(node_id, why.code, now_ms)
+    else:
+        book.lower(node_id, now_ms)
+    return True
 
 
 def peer_add(core: NodeCore, text: str) -> ShownPeer:

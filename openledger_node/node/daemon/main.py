@@ -53,7 +53,7 @@ from openledger_node.node.replication.engine import Hub
 from openledger_node.node.replication.home import hub_of
 from openledger_node.node.replication.link import LinkRunner
 from openledger_node.node.voting import Device, Voter
-from openledger_node.sync.faults import Cost, PeerFault, fault
+from openledger_node.sync.faults import PeerFault, fault
 
 BOOK_S: Final = 1.0
 
@@ -256,12 +256,7 @@ class Daemon:
 
     def link_ended(self, runner: LinkRunner, why: PeerFault | None) -> None:
         peer = runner.link.peer_id
-        if why is not None and why.cost is not Cost.NONE:
-            now_ms = self._core.clock_ms()
-            if why.cost is Cost.BAN:
-                self._book.ban(peer, why.code, now_ms)
-            else:
-                self._book.lower(peer, now_ms)
+        if peers.charge(self._book, peer, why, self._core.clock_ms()) and why is not None:
             self._log.warning("link_failed", peer=peer.hex()[:16], code=why.code, reason=why.text)
         else:
             code = why.code if why else "closed"

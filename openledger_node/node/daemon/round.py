@@ -47,6 +47,7 @@ class Round:
         self._work: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self.hub: Hub = hub_of(core, self._io, hooks=self)
         self.payloads = 0
+        self._stored = peers.StoredBook(core)
         self._failure: StoreUnavailable | None = None
 
     async def _io(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -59,6 +60,7 @@ class Round:
             self.hub.seek(await self._io(WishList(self._core).look))
             done = [await self._with(addresses) for addresses in targets]
             nursery.cancel_scope.cancel()
+        self._stored.save()
         if self._failure is not None:
             raise self._failure
         for function, arguments in self._work:
@@ -68,9 +70,8 @@ class Round:
     async def _with(self, addresses: Sequence[PeerAddress]) -> SyncedWith:
         began = time.monotonic()
         failure: NetworkError | None = None
-        book = peers.StoredBook(self._core)
         identity = peers.identity(self._core)
-        gate = Gate(identity.node_id, book.book, now_ms=self._core.clock_ms)
+        gate = Gate(identity.node_id, self._stored.book, now_ms=self._core.clock_ms)
         context = TlsContext(identity, gate)
         for address in addresses:
             try:
@@ -141,7 +142,7 @@ class Round:
         runner.link.greeted()
 
     def link_ended(self, runner: LinkRunner, why: PeerFault | None) -> None:
-        return
+        peers.charge(self._stored.book, runner.link.peer_id, why, self._core.clock_ms())
 
     def peers_came(self, runner: LinkRunner, records: Sequence[bytes]) -> None:
         return

@@ -12,8 +12,12 @@ from openledger_node.net.address import Endpoint
 from openledger_node.net.book import PeerBook
 from openledger_node.net.peer import BAN_MS, BEST_SCORE, FAULT_POINTS, REFUSED_BELOW
 from openledger_node.net.records import sign_record
+from openledger_node.node.core import no_progress
 from openledger_node.node.daemon.main import Daemon
+from openledger_node.node.daemon.round import Round
+from openledger_node.node.peers import StoredBook
 from openledger_node.sync.faults import FAULTS, Cost, fault
+from tests.kit.homes import WITNESS, Coop
 from tests.kit.ledgerkit import digest
 
 NOW_MS = 1_000_000
@@ -90,3 +94,22 @@ def test_a_record_that_does_not_verify_ends_the_link_and_is_not_kept(records: li
     Daemon.peers_came(cast("Any", around), cast("Any", around), records)
     assert around.ended == ["bad_record"]
     assert len(around._book) == 0
+
+
+@pytest.mark.rule("Y17", "N13")
+@pytest.mark.parametrize("code", ["bad_data", "flood", "self"])
+def test_a_single_round_charges_a_peer_as_the_daemon_does_and_remembers_it(
+    code: str, coop: Coop
+) -> None:
+    core = coop[WITNESS].core
+    round_ = Round(core, no_progress)
+    runner = SimpleNamespace(link=SimpleNamespace(peer_id=PEER))
+    round_.link_ended(cast("Any", runner), fault(code, "text"))
+    round_._stored.save()
+    found = StoredBook(core).book.get(PEER)
+    cost = FAULTS[code][0]
+    assert (found is None) == (cost is Cost.NONE)
+    if found is not None:
+        now_ms = core.clock_ms()
+        assert found.is_banned(now_ms) == (cost is Cost.BAN)
+        assert (found.score_now(now_ms) < BEST_SCORE) == (cost is Cost.LOWER)
