@@ -6,6 +6,7 @@ A frame that a session adds nothing to is its own event, under the event's name.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import msgspec
@@ -50,7 +51,7 @@ class ForksCame(_Event, frozen=True):
 class FrontierCame(_Event, frozen=True):
     """All that the peer holds: (short id, offer), sorted."""
 
-    entries: list[tuple[bytes, Offer]]
+    entries: Iterable[tuple[bytes, Offer]]
 
 
 class NewsCame(_Event, frozen=True):

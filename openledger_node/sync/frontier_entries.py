@@ -11,7 +11,7 @@ entries are checked and passed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -124,9 +124,26 @@ class FrontierIntake:
         self._parts.append(data)
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> Entries:
         """The entries of logs held from their first event on."""
-        entries: list[Entry] = []
+        return Entries(self._parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entries:
+    """The entries of a whole frontier that was checked, as their bytes: made as they are read."""
+
+    _parts: list[bytes]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Iterable) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[Entry]:
         for data in self._parts:
             at, stop = 0, len(data)
             while at < stop:
@@ -143,8 +160,7 @@ class FrontierIntake:
                 tag = data[at : at + TAG_BYTES]
                 at += TAG_BYTES
                 if not held_from:
-                    entries.append((name, Offer(size, tag)))
-        return entries
+                    yield name, Offer(size, tag)
 
 
 @dataclass(slots=True)

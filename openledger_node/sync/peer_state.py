@@ -46,6 +46,21 @@ class Tell:
 
 
 @dataclass(slots=True)
+class Moments:
+    """When something is due next: each millisecond once, however many things are due in it."""
+
+    _at_ms: set[int] = field(default_factory=set)
+
+    def add(self, at_ms: int) -> None:
+        self._at_ms.add(at_ms)
+
+    def after(self, now_ms: int) -> int | None:
+        """The next one that has not come; those that have are forgotten."""
+        self._at_ms = {at_ms for at_ms in self._at_ms if at_ms > now_ms}
+        return min(self._at_ms, default=None)
+
+
+@dataclass(slots=True)
 class PeerState:
     """What one link's peer offers, was asked for, and has not been told."""
 
@@ -54,12 +69,16 @@ class PeerState:
     """Names of logs held here that the peer offers more of, and from when they may be asked for."""
     strange: dict[bytes, int] = field(default_factory=dict)
     """The same for names that belonged to no log held here when they came."""
+    asks: Moments = field(default_factory=Moments)
+    """When names of `wanted` and `strange` may be asked for that may not be yet."""
     suspects: dict[bytes, None] = field(default_factory=dict)
     """Logs of which the peer shows another history than the one held here (X3)."""
     comparing: set[bytes] = field(default_factory=set)
     """Those of them whose spine the peer was asked for."""
     untold: dict[bytes, int] = field(default_factory=dict)
     """Logs whose mark the peer has not been told, and from when they may be pushed to it."""
+    pushes: Moments = field(default_factory=Moments)
+    """When logs of `untold` may be pushed that may not be yet."""
     hinted: set[bytes] = field(default_factory=set)
     refused: dict[bytes, int] = field(default_factory=dict)
     """Sizes at which the peer did not supply a log it offered, or this node did not take it."""

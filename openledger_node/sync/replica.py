@@ -111,6 +111,7 @@ class Replica:
             if link is not None and mark.log_id not in self._own_logs:
                 delay_ms = PUSH_DELAY_MS // 2 + self._draw(PUSH_DELAY_MS // 2 + 1)
             other.untold[mark.log_id] = now_ms + delay_ms
+            other.pushes.add(now_ms + delay_ms)
             other.hinted.discard(mark.log_id)
 
     def _tell_of_prefix(self, log_id: bytes, now_ms: int) -> None:
@@ -226,6 +227,8 @@ class Replica:
         state.table.put(name, offer)
         log_id = state.table.log_of(name)
         mine = self.marks.get(log_id) if log_id is not None else None
+        if not_before_ms:
+            state.asks.add(not_before_ms)
         if log_id is None or mine is None:
             state.strange.setdefault(name, not_before_ms)
             return
@@ -332,14 +335,9 @@ class Replica:
         state = self._links[link]
         if state.fetches >= MAX_FETCHES_A_LINK:
             return None
-        due = [at_ms for at_ms in state.wanted.values() if at_ms > now_ms]
-        if state.strange:
-            held_up_ms = self._opening_until_ms(link, now_ms)
-            if held_up_ms is not None:
-                due.append(held_up_ms)
-            else:
-                due += [at_ms for at_ms in state.strange.values() if at_ms > now_ms]
-        return min(due, default=None)
+        held_up_ms = self._opening_until_ms(link, now_ms) if state.strange else None
+        times = [state.asks.after(now_ms), held_up_ms]
+        return min((at_ms for at_ms in times if at_ms is not None), default=None)
 
     def opened(self, fetch: Fetch, log_id: bytes) -> bool:
         """The answer names the log; False when another link supplies it already."""
@@ -445,9 +443,9 @@ class Replica:
             del state.untold[log_id]
         return found
 
-    def next_push_ms(self, link: int) -> int | None:
+    def next_push_ms(self, link: int, now_ms: int) -> int | None:
         """When the next delayed push is due."""
-        return min(self._links[link].untold.values(), default=None)
+        return self._links[link].pushes.after(now_ms)
 
     def pushed(self, link: int, mark: Mark) -> None:
         """The events up to `mark` were sent: the peer holds them, or will say otherwise."""

@@ -13,6 +13,10 @@ in the tables of `session_table.py`; `Outgoing` is the sending half.
     session = Session(local, peer_node_id)
     for event in session.receive_bytes(data, now_ms):  # PeerFault: session.close(code, text)
         ...
+
+With `work_bytes` it stops after so much work, and `has_more` says whether it has:
+`receive_bytes(b"", now_ms, ...)` goes on.
+
     link.send(b"".join(session.data_to_send()))
 """
 
@@ -119,6 +123,8 @@ __all__ = [
     "sign_link",
 ]
 
+FRAME_BYTES: Final = 512
+"""What taking in any frame costs, in bytes of a control frame."""
 CONTROL_BURST_BYTES: Final = 32 * 2**20
 CONTROL_BYTES_A_MS: Final = 2_048
 """2 MB/s: twice what asking for one-event logs as fast as they can be stored takes."""
@@ -143,6 +149,9 @@ class Session(Outgoing):
         self.peer: Hello | None = None
         self.state = LinkState.WAITING
         self.received_frames = 0
+        self.work_bytes = 0
+        """What was taken in: control frames by their length, and FRAME_BYTES for each frame."""
+        self.has_more = False
         self.answered_bytes = 0
         """Of all answers to this side's questions."""
         self._reader = FrameReader(MAX_HELLO_BYTES)
@@ -155,7 +164,7 @@ class Session(Outgoing):
         self._frontiers = Allowance("FRONTIERs", ROUNDS_BURST, 1, ROUND_EVERY_MS)
         self._peers = Allowance("PEERS", PEERS_BURST, 1, PEERS_EVERY_MS)
 
-    def receive_bytes(self, data: bytes, now_ms: int) -> list[Event]:
+    def receive_bytes(self, data: bytes, now_ms: int, work_bytes: int | None = None) -> list[Event]:
         """What `data`, received at `now_ms` of any steady clock, completes.
 
         PeerFault at the first frame that breaks the protocol, and from then on at every call (Y16).
@@ -164,10 +173,15 @@ class Session(Outgoing):
             raise self._fault
         events: list[Event] = []
         self._now_ms = now_ms
+        stop_bytes = None if work_bytes is None else self.work_bytes + work_bytes
+        self.has_more = False
         try:
-            if not self._is_ended():
+            if data and not self._is_ended():
                 self._reader.feed(data)
             while not self._is_ended():
+                if stop_bytes is not None and self.work_bytes >= stop_bytes:
+                    self.has_more = True
+                    break
                 body = self._reader.next_body()
                 if body is None:
                     break
@@ -195,11 +209,14 @@ class Session(Outgoing):
             raise fault("no_hello", f"a frame of type {kind} before HELLO")
         frame_bytes = LENGTH_BYTES + len(body)
         self.received_frames += 1
+        self.work_bytes += FRAME_BYTES
         if is_data(kind):
             self._receive_credit.receive(frame_bytes)
             self.answered_bytes += frame_bytes if kind != FrameType.NEWS else 0
-        elif kind not in _OWN_LIMITS:
-            self._control.spend(frame_bytes, self._now_ms)
+        else:
+            self.work_bytes += frame_bytes
+            if kind not in _OWN_LIMITS:
+                self._control.spend(frame_bytes, self._now_ms)
         if is_skipped(kind):
             return None
         state = LINK[self.state].get(FrameType(kind))

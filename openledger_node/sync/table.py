@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from openledger_node.ledger.heads import Mark
 from openledger_node.sync.frontier import mark_tag, short_id
 
@@ -20,8 +22,7 @@ MAX_TABLE_LOGS: Final = 1_000_000
 name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(msgspec.Struct, frozen=True, gc=False):
     """A peer's word that it holds a log up to a size; `tag` stands for the root there."""
 
     size: int

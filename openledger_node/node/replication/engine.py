@@ -30,6 +30,7 @@ from openledger_node.node.replication.holder import Arrival, Holder, Landed
 from openledger_node.node.replication.lane import Io, Lane, Stored, Stream
 from openledger_node.node.replication.link import LinkRunner
 from openledger_node.node.replication.payloads import PayloadSeeker, Sought
+from openledger_node.node.replication.turns import Turns
 from openledger_node.sync.faults import PeerFault, fault
 from openledger_node.sync.frontier import proof_rank
 from openledger_node.sync.messages import Policy
@@ -96,6 +97,7 @@ class Hub:
         self.replica = Replica(holder.marks(), holder.forks(), draw)
         self.lane = Lane(holder, io, self)
         self.seeker = PayloadSeeker()
+        self.turns = Turns()
         self.links: dict[int, LinkRunner] = {}
         self.totals = Totals()
         self.served_bytes = 0

@@ -9,6 +9,7 @@ there is to tell waits as marks in the replica, never as events.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -22,6 +23,7 @@ from openledger_node.node.replication.lane import Stored, Stream
 from openledger_node.node.replication.patience import IDLE_S, LOOK_S, Patience, pieces
 from openledger_node.node.replication.payloads import PayloadServer
 from openledger_node.node.replication.serving import Server
+from openledger_node.node.replication.turns import TURN_BYTES
 from openledger_node.sync import events as s
 from openledger_node.sync.faults import PeerFault, fault
 from openledger_node.sync.peer_state import Tell
@@ -35,6 +37,8 @@ READ_BYTES: Final = 256 * 1024
 HELLO_TIMEOUT_S: Final = 10
 BYE_TIMEOUT_S: Final = 1
 PUSH_BYTES: Final = 64 * 1024
+FRONTIER_SLICE: Final = 4_096
+"""Entries of a frontier that are looked at in one turn."""
 QUEUED_BYTES: Final = 512 * 1024
 """What the pump queues before it hands bytes to the link."""
 FIRST_QUEUED_BYTES: Final = 4 * 1024
@@ -66,11 +70,11 @@ class LinkRunner:
         self._patience = Patience(self.session, trio.current_time())
         self._heard: tuple[bytes, bytes | None] | None = None
         self._asking = False
+        self._work_bytes = 0
         self._queue_bytes = FIRST_QUEUED_BYTES
         self._acts: dict[type, Callable[[Any], None]] = {
             s.Greeted: self._greeted,
             s.ForksCame: self._forks_came,
-            s.FrontierCame: self._frontier_came,
             s.NewsCame: self._news_came,
             s.Wanted: self._wanted,
             s.HeadCame: self._head_came,
@@ -171,13 +175,28 @@ class LinkRunner:
                 if not data:
                     return
                 self._patience.heard(trio.current_time())
-                for event in self.session.receive_bytes(data, self._hub.now_ms()):
-                    self._acts[type(event)](event)
-                self.wake()
+                now_ms = self._hub.now_ms()
+                await self._take_in(data, now_ms)
+                while self.session.has_more:
+                    await self._take_in(b"", now_ms)
         except PeerFault as found:
             self.fault = found
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
+
+    async def _take_in(self, data: bytes, now_ms: int) -> None:
+        """Acts on what came at `now_ms`, a turn of it at most, and pauses after much (X11)."""
+        session, before = self.session, self.session.work_bytes
+        for event in session.receive_bytes(data, now_ms, TURN_BYTES):
+            if isinstance(event, s.FrontierCame):
+                await self._frontier_came(event)
+            else:
+                self._acts[type(event)](event)
+        self.wake()
+        await self._worked(session.work_bytes - before)
+
+    async def _worked(self, work_bytes: int) -> None:
+        self._work_bytes = await self._hub.turns.pause(self._work_bytes + work_bytes)
 
     async def _watch(self) -> None:
         """A peer that says nothing for long is asked, and one that takes too long given up."""
@@ -226,7 +245,7 @@ class LinkRunner:
         replica = self._hub.replica
         times = [
             replica.next_want_ms(self.number, now_ms),
-            replica.next_push_ms(self.number),
+            replica.next_push_ms(self.number, now_ms),
             self._hub.seeker.next_ask_ms(self.number),
         ]
         due = [at_ms for at_ms in times if at_ms is not None and at_ms > now_ms]
@@ -339,8 +358,12 @@ class LinkRunner:
     def _forks_came(self, event: s.ForksCame) -> None:
         self._hub.forks_came(self, event.proofs)
 
-    def _frontier_came(self, event: s.FrontierCame) -> None:
-        self._hub.replica.frontier_came(self.number, event.entries)
+    async def _frontier_came(self, event: s.FrontierCame) -> None:
+        entries = iter(event.entries)
+        while some := list(islice(entries, FRONTIER_SLICE)):
+            self._hub.replica.frontier_came(self.number, some)
+            self.wake()
+            await self._worked(len(some) * TURN_BYTES // FRONTIER_SLICE)
 
     def _news_came(self, event: s.NewsCame) -> None:
         if not self._admitted(event):

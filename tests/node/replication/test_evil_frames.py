@@ -185,7 +185,7 @@ def test_more_control_frames_than_the_allowance() -> None:
         stage = await Stage.set(world)
         evil = await stage.evil()
         optional = raw(64, bytes(2**19))
-        for _ in range(34 * 2**20 // len(optional)):
+        for _ in range(40 * 2**20 // len(optional)):
             await evil.send(optional)
             if stage.node.faults:
                 break
