@@ -21,6 +21,7 @@ from openledger_node.sync.faults import Cost, PeerFault
 
 FACT: Final = "peer"
 FORGOTTEN: Final = b""
+"""How earlier versions wrote that a node is forgotten; it goes with the next that is written."""
 MIN_PREFIX_CHARS: Final = 8
 MAX_BAN_HOURS: Final = 24 * 365
 _SOURCES: Final = {Source.PERSON: "added", Source.LAN: "local network", Source.RECORD: "peers"}
@@ -48,20 +49,29 @@ class StoredBook:
         changed = [
             node_id for node_id, data in stored.items() if self._written.get(node_id) != data
         ]
+        changed += [node_id for node_id in self._written if node_id not in stored]
         for node_id in changed:
-            if stored[node_id] == FORGOTTEN:
+            data = stored.get(node_id, FORGOTTEN)
+            if data == FORGOTTEN:
                 self.book.remove(node_id)
             else:
-                self.book.load([(node_id, stored[node_id])])
+                self.book.load([(node_id, data)])
         self._written = stored
         return changed
 
     def save(self) -> None:
         """Writes what changed in memory."""
-        changes = [(node_id, data or FORGOTTEN) for node_id, data in self.book.changes()]
-        if changes:
-            self._core.store.set_facts(FACT, changes)
-            self._written.update(changes)
+        changes = self.book.changes()
+        if not changes:
+            return
+        old = [(node_id, None) for node_id, data in self._written.items() if data == FORGOTTEN]
+        changes = [*old, *changes]
+        self._core.store.set_facts(FACT, changes)
+        for node_id, data in changes:
+            if data is None:
+                self._written.pop(node_id, None)
+            else:
+                self._written[node_id] = data
 
 
 def charge(book: PeerBook, node_id: bytes, why: PeerFault | None, now_ms: int) -> bool:

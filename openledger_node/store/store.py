@@ -321,11 +321,14 @@ class Store:
         with self.environment.writing() as txn:
             txn.put("names", account_id, name.encode())
 
-    def set_facts(self, name: str, facts: Iterable[tuple[bytes, bytes]]) -> None:
-        """Local facts under (name, key): never part of the ledger."""
+    def set_facts(self, name: str, facts: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Local facts under (name, key): never part of the ledger. None forgets one."""
         with self.environment.writing() as txn:
             for key, value in facts:
-                txn.put("facts", fact_key(name, key), value)
+                if value is None:
+                    txn.delete("facts", fact_key(name, key))
+                else:
+                    txn.put("facts", fact_key(name, key), value)
 
     def drop_facts(self, name: str, value: bytes) -> None:
         """Forgets every fact of a name with this value."""

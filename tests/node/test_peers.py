@@ -131,3 +131,22 @@ def test_a_home_that_stores_listed_accounts_alone_says_what_it_cannot_do(coop: C
     coop.shut(WITNESS)
     (alarm,) = coop[WITNESS].status().alarms
     assert "cannot be folded" in alarm
+
+
+def test_a_forgotten_peer_leaves_nothing_in_the_store(coop: Coop) -> None:
+    home = coop[WITNESS]
+    home.peer_add(f"{A}@one.example.org:1")
+    home.peer_remove(A)
+    with home.core.store.read() as snapshot:
+        assert dict(snapshot.facts(peers.FACT)) == {}
+
+
+def test_what_an_earlier_version_left_of_forgotten_peers_goes(coop: Coop) -> None:
+    home = coop[WITNESS]
+    home.core.store.set_facts(peers.FACT, [(bytes.fromhex(i), peers.FORGOTTEN) for i in (A, B)])
+    running = StoredBook(home.core)
+    assert len(running.book) == 0
+    home.peer_add(f"{A}@one.example.org:1")
+    assert [i.hex() for i in sorted(running.take_changes())] == sorted([A, B])
+    with home.core.store.read() as snapshot:
+        assert [i.hex() for i in dict(snapshot.facts(peers.FACT))] == [A]
