@@ -3,7 +3,8 @@
 - N21 A dial that failed is tried again after 1 s, 2 s, 4 s and so on up to 5 minutes, each times a
   random 0.5 to 1.5. After a refusal or a wrong key it is a minute at least. The count begins anew
   after a link that was up (N8) and lasted a minute; one that ended sooner counts as a failed dial.
-- N22 The addresses of a node are tried in turn. At most 16 dials are under way at once.
+- N22 The addresses of a node are tried in turn. At most 16 dials are under way at once. Of nodes
+  that people did not name 8 are dialled in a row, then one a second.
 
 One task decides whom to dial; it wakes when a link comes or goes, when a wait is over, and when the
 owner of the book says that the book has changed.
@@ -30,6 +31,9 @@ from openledger_node.net.tls import TlsContext
 
 LEAST_OUTBOUND: Final = 2
 MAX_DIALLING: Final = 16
+UNNAMED_BURST: Final = 8
+UNNAMED_PER_S: Final = 1.0
+"""Anybody may fill the book with addresses: so fast this node goes through them."""
 BACKOFF_S: Final = 1.0
 MAX_BACKOFF_S: Final = 300.0
 REFUSED_BACKOFF_S: Final = 60.0
@@ -79,6 +83,8 @@ class Dialler:
         self._waits: dict[bytes, _Wait] = {}
         self._woken = trio.Event()
         self._quiet = OncePer(LOG_INTERVAL_S)
+        self._unnamed = float(UNNAMED_BURST)
+        self._unnamed_at_s = -math.inf
 
     def wake(self) -> None:
         """Looks again at whom to dial, now: the book has changed."""
@@ -119,12 +125,23 @@ class Dialler:
         missing = self._least_outbound - self._table.outbound() - len(self._dialling) - len(due)
         if missing > 0:
             skip.update(peer.node_id for peer in due)
-            due += self._book.choose(min(missing, room - len(due)), now_ms, self._random, skip)
+            count = min(missing, room - len(due), self._unnamed_room(now_s))
+            chosen = self._book.choose(count, now_ms, self._random, skip) if count > 0 else []
+            self._unnamed -= len(chosen)
+            due += chosen
         return due
+
+    def _unnamed_room(self, now_s: float) -> int:
+        """How many nodes that people did not name may be dialled now (N22)."""
+        since_s, self._unnamed_at_s = now_s - self._unnamed_at_s, now_s
+        self._unnamed = min(UNNAMED_BURST, self._unnamed + since_s * UNNAMED_PER_S)
+        return int(self._unnamed)
 
     def _sleep_s(self) -> float:
         now_s = trio.current_time()
         ends = [wait.until_s - now_s for wait in self._waits.values() if wait.until_s > now_s]
+        if self._unnamed < 1:
+            ends.append((1 - self._unnamed) / UNNAMED_PER_S)
         return min([RECHECK_S, *ends])
 
     async def _dial(self, peer: Peer) -> None:

@@ -20,6 +20,7 @@ from openledger_node.net.dialler import (
     MAX_DIALLING,
     REFUSED_BACKOFF_S,
     STABLE_S,
+    UNNAMED_BURST,
     Dialler,
 )
 from openledger_node.net.link import Link, accept_link, memory_link_pair
@@ -492,3 +493,23 @@ def test_a_fault_of_the_handler_is_not_swallowed() -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
         play(world, test)
     assert caught.group_contains(ZeroDivisionError)
+
+
+@pytest.mark.rule("N22")
+def test_a_book_full_of_false_addresses_is_dialled_at_a_walk() -> None:
+    world = World()
+    for number in range(1, 200):
+        world.known(number)
+
+    async def test() -> None:
+        await trio.sleep(0.5)
+        assert len(world.dials) == UNNAMED_BURST
+        await trio.sleep(10)
+        assert len(world.dials) <= UNNAMED_BURST + 11
+        world.node(201)
+        world.known(201, source=Source.PERSON)
+        world.dialler.wake()
+        await wait_all_tasks_blocked()
+        assert world.linked() == ids(201), "whom people named is not held up by it"
+
+    play(world, test)
