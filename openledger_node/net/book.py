@@ -14,6 +14,7 @@ back. It has no clock: every call that needs the time is given it, in millisecon
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
 from random import Random
 from typing import Final
@@ -21,7 +22,7 @@ from typing import Final
 from openledger_node.ledger.errors import BadInput, UsageError
 from openledger_node.ledger.keys import KEY_BYTES
 from openledger_node.net.address import Endpoint, PeerAddress, is_loopback
-from openledger_node.net.limits import address_key
+from openledger_node.net.hosts import HostIndex
 from openledger_node.net.peer import (
     BAN_MS,
     FAULT_POINTS,
@@ -31,7 +32,7 @@ from openledger_node.net.peer import (
     decode_peer,
     encode_peer,
 )
-from openledger_node.net.records import MAX_RECORDS, PeerRecord
+from openledger_node.net.records import MAX_RECORDS, VALID_MS, PeerRecord
 
 MAX_PEERS: Final = 4096
 """About 400 bytes each: 1.6 MB when full."""
@@ -39,6 +40,8 @@ MAX_KEPT: Final = 256
 """Nodes that people named; each is dialled for as long as the node runs."""
 MAX_NODES_A_HOST: Final = 16
 """Known by records: so often this node dials a host for the sake of keys that anybody made."""
+_NOTHING: Final = (False, False, 0)
+"""What a node is worth that was only heard of."""
 _SCORE_STEP: Final = 25
 """Scores this close together are a matter of chance."""
 
@@ -49,6 +52,9 @@ class PeerBook:
     def __init__(self) -> None:
         self._peers: dict[bytes, Peer] = {}
         self._changed: dict[bytes, None] = {}
+        self._hosts = HostIndex(self._peers)
+        self._heard_of: OrderedDict[bytes, None] = OrderedDict()
+        """The nodes that were only heard of, and some of which more is known by now."""
 
     # What is stored.
 
@@ -59,7 +65,9 @@ class PeerBook:
             try:
                 if len(node_id) != KEY_BYTES:
                     raise BadInput(f"a node id has {KEY_BYTES} bytes, not {len(node_id)}")
-                self._peers[node_id] = decode_peer(node_id, data)
+                peer = self._peers[node_id] = decode_peer(node_id, data)
+                self._heard_of[node_id] = None
+                self._hosts.note(peer)
             except BadInput:
                 unreadable += 1
         return unreadable
@@ -122,7 +130,7 @@ class PeerBook:
             endpoint
             for endpoint in record.addresses
             if (is_local or not is_loopback(endpoint.host))
-            and self._nodes_at(endpoint.host, record.node_id) < MAX_NODES_A_HOST
+            and self._hosts.count(endpoint.host, record.node_id) < MAX_NODES_A_HOST
         ]
         if not addresses or not self._has_room_for_hearsay(record.node_id):
             return False
@@ -134,6 +142,7 @@ class PeerBook:
                 del peer.places[endpoint]
         for endpoint in addresses:
             peer.add_place(endpoint, Source.RECORD, record.until_ms())
+        self._hosts.note(peer)
         return True
 
     def seen(self, node_id: bytes, now_ms: int, endpoint: Endpoint | None = None) -> None:
@@ -200,11 +209,13 @@ class PeerBook:
 
     def records(self, now_ms: int, random: Random, count: int = MAX_RECORDS) -> list[bytes]:
         """Signed records to pass on: of nodes that were linked with, and that stay in."""
-        self._drop_stale(now_ms)
         known = [
             peer.record
             for peer in self._peers.values()
-            if peer.record and peer.last_seen_ms and peer.refusal(now_ms) is None
+            if peer.record
+            and peer.last_seen_ms
+            and now_ms < peer.record_time_ms + VALID_MS
+            and peer.refusal(now_ms) is None
         ]
         return random.sample(known, min(count, MAX_RECORDS, len(known)))
 
@@ -217,6 +228,7 @@ class PeerBook:
             if len(self._peers) >= MAX_PEERS:
                 self.remove(self._least().node_id)
             peer = self._peers[node_id] = Peer(node_id)
+            self._heard_of[node_id] = None
         self._changed[node_id] = None
         return peer
 
@@ -224,23 +236,21 @@ class PeerBook:
         """Whether a node that is only heard of takes nobody else's place."""
         if node_id in self._peers or len(self._peers) < MAX_PEERS:
             return True
-        return self._least().worth() == (False, False, 0)
+        return self._only_heard_of() is not None
 
-    def _nodes_at(self, host: str, besides: bytes) -> int:
-        """How many nodes but one are known at a host by records."""
-        key = address_key(host)
-        return sum(
-            any(
-                place.source is Source.RECORD and address_key(endpoint.host) == key
-                for endpoint, place in peer.places.items()
-            )
-            for peer in self._peers.values()
-            if peer.node_id != besides
-        )
+    def _only_heard_of(self) -> Peer | None:
+        """The node that was only heard of, and that before all others."""
+        while self._heard_of:
+            node_id = next(iter(self._heard_of))
+            peer = self._peers.get(node_id)
+            if peer is not None and peer.worth() == _NOTHING:
+                return peer
+            del self._heard_of[node_id]
+        return None
 
     def _least(self) -> Peer:
         """The entry that a full book forgets first."""
-        return min(self._peers.values(), key=Peer.worth)
+        return self._only_heard_of() or min(self._peers.values(), key=Peer.worth)
 
     def _drop_stale(self, now_ms: int) -> None:
         for peer in self._peers.values():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from openledger_node.ledger.errors import BadInput, UsageError
 from openledger_node.ledger.keys import SigningKey
 from openledger_node.net import book as book_module
+from openledger_node.net import hosts
 from openledger_node.net.address import Endpoint, PeerAddress
 from openledger_node.net.book import MAX_KEPT, MAX_NODES_A_HOST, PeerBook
 from openledger_node.net.peer import (
@@ -436,3 +437,49 @@ def test_the_largest_entry_can_be_stored_and_read() -> None:
 
 def test_the_points_of_a_fault_let_a_peer_make_a_few_before_it_stays_out() -> None:
     assert (BEST_SCORE - REFUSED_BELOW) // FAULT_POINTS == 4
+
+
+@pytest.mark.rule("N14")
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_record_costs_the_same_in_an_empty_book_and_in_a_full_one(
+    monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    monkeypatch.setattr(book_module, "MAX_PEERS", 300)
+    book = PeerBook()
+    for number in range(300):
+        places = [Endpoint(f"host{number}-{part}.example", 1) for part in range(4)]
+        assert book.heard(sign_record(key(number), LEDGER, places, NOW), NOW)
+        if linked:
+            book.seen(node(number), NOW)
+    looked_at = [0]
+    worth, hosts_of = Peer.worth, hosts._hosts_of
+
+    def count_worth(peer: Peer) -> tuple[bool, bool, int]:
+        looked_at[0] += 1
+        return worth(peer)
+
+    def count_hosts(peer: Peer) -> set[str]:
+        looked_at[0] += 1
+        return hosts_of(peer)
+
+    monkeypatch.setattr(Peer, "worth", count_worth)
+    monkeypatch.setattr(hosts, "_hosts_of", count_hosts)
+    assert not book._heard_of or not linked or book._only_heard_of() is None
+    looked_at[0] = 0
+    places = [Endpoint(f"host{number}-0.example", 1) for number in range(4)]
+    for number in range(400, 416):
+        heard = book.heard(sign_record(key(number), LEDGER, places, NOW), NOW)
+        assert heard is not linked
+    assert looked_at[0] < 16 * 50, "entries of others are not gone through"
+
+
+def test_hints_of_hosts_are_made_anew_before_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "MAX_HOSTS", 20)
+    book = PeerBook()
+    for turn in range(100):
+        places = [Endpoint(f"host{turn}.example", 1)]
+        assert book.heard(sign_record(key(1), LEDGER, places, NOW + turn), NOW + turn)
+        assert len(book._hosts._nodes) <= 21
+    assert book._hosts.count("host99.example", node(2)) == 1
+    assert book._hosts.count("host99.example", node(1)) == 0
+    assert book._hosts.count("host98.example", node(2)) == 0
