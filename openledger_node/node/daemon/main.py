@@ -56,6 +56,8 @@ from openledger_node.node.voting import Device, Voter
 from openledger_node.sync.faults import PeerFault, fault
 
 BOOK_S: Final = 1.0
+FORKS_S: Final = 0.05
+"""Proofs of forks that come together are filed together."""
 
 
 @dataclass(slots=True)
@@ -92,7 +94,9 @@ class Daemon:
         self._context = TlsContext(identity, gate)
         self.links = LinkTable(identity.node_id, max_links=core.config.node_max_links)
         self._workers = trio.CapacityLimiter(4)
-        self.hub: Hub = hub_of(core, self._io, hooks=self)
+        self._storing = trio.CapacityLimiter(1)
+        self._forks_found: list[tuple[ForkEvidence, bool]] = []
+        self.hub: Hub = hub_of(core, self._io, hooks=self, store_io=self._store_io)
         voter = Voter(core, now_ms=_monotonic_ms, agreeing=self._agreeing)
         self.follower = Follower(
             core,
@@ -110,6 +114,10 @@ class Daemon:
 
     async def _io(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await trio.to_thread.run_sync(function, *arguments, limiter=self._workers)
+
+    async def _store_io(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What arrives is stored whatever peers ask for meanwhile."""
+        return await trio.to_thread.run_sync(function, *arguments, limiter=self._storing)
 
     # Life.
 
@@ -288,7 +296,17 @@ class Daemon:
     def fork_found(self, proof: ForkEvidence, *, here: bool) -> None:
         log_id = proof.head_a.log_id
         self._log.error("fork_found", log=log_id.hex()[:16], common=proof.common, here=here)
-        self._spawn(forking.file_fork, proof, here)
+        self._forks_found.append((proof, here))
+        if len(self._forks_found) == 1:
+            self.hub.start(self._file_forks)
+
+    async def _file_forks(self) -> None:
+        """One pass over the leaves for all that were found while the one before was made."""
+        while self._forks_found:
+            await trio.sleep(FORKS_S)
+            found = self._forks_found.copy()
+            await self._guarded(forking.file_forks, found)
+            del self._forks_found[: len(found)]
 
     def own_log_elsewhere(self, log_id: bytes) -> None:
         self._log.warning("own_log_elsewhere", log=log_id.hex()[:16])

@@ -44,6 +44,7 @@ class Round:
         self._core = core
         self._progress = progress
         self._workers = trio.CapacityLimiter(2)
+        self._forks: list[tuple[ForkEvidence, bool]] = []
         self._work: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self.hub: Hub = hub_of(core, self._io, hooks=self)
         self.payloads = 0
@@ -63,6 +64,8 @@ class Round:
         self._stored.save()
         if self._failure is not None:
             raise self._failure
+        if self._forks:
+            forking.file_forks(self._core, self._forks)
         for function, arguments in self._work:
             function(self._core, *arguments)
         return done
@@ -133,7 +136,7 @@ class Round:
         return
 
     def fork_found(self, proof: ForkEvidence, *, here: bool) -> None:
-        self._work.append((forking.file_fork, (proof, here)))
+        self._forks.append((proof, here))
 
     def own_log_elsewhere(self, log_id: bytes) -> None:
         self._work.append((forking.leave_if_current, (log_id,)))

@@ -106,9 +106,13 @@ class Admission:
             self._strangers[owner] -= size_bytes
             self._strangers_bytes -= size_bytes
 
-    def takes_fork(self, genesis: LogGenesis, *, held: bool) -> bool:
-        """Whether a proof that this log is forked is kept; `held`: the log is here."""
-        return self._strangers_forks < MAX_STRANGERS_FORKS or not self._is_strange(genesis, held)
+    def takes_fork(self, genesis: LogGenesis, *, held: bool, ahead: int = 0) -> bool:
+        """Whether a proof that this log is forked is kept; `held`: the log is here.
+
+        `ahead`: so many proofs of logs that are not here are about to be kept.
+        """
+        has_room = self._strangers_forks + ahead < MAX_STRANGERS_FORKS
+        return has_room or not self._is_strange(genesis, held)
 
     def kept_fork(self, genesis: LogGenesis, *, held: bool) -> None:
         """Counts a proof that was kept."""

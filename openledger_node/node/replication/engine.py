@@ -37,6 +37,8 @@ from openledger_node.sync.messages import Policy
 from openledger_node.sync.replica import Draw, Replica
 from openledger_node.sync.session import Local, Session
 
+PROOFS_AT_ONCE: Final = 64
+"""Fork proofs that are verified and kept in one turn of the lane."""
 FULL_RETRY_S: Final = 30
 """After the store refused for lack of room, nothing is asked for this long."""
 
@@ -84,6 +86,7 @@ class Hub:
         holder: Holder,
         *,
         io: Io,
+        store_io: Io | None = None,
         now_ms: Callable[[], int],
         draw: Draw,
         hooks: Hooks,
@@ -95,7 +98,7 @@ class Hub:
         self.now_ms = now_ms
         self.admission = admission
         self.replica = Replica(holder.marks(), holder.forks(), draw)
-        self.lane = Lane(holder, io, self)
+        self.lane = Lane(holder, store_io or io, self)
         self.seeker = PayloadSeeker()
         self.turns = Turns()
         self.links: dict[int, LinkRunner] = {}
@@ -106,6 +109,7 @@ class Hub:
         self._next_link = 0
         self._nursery: trio.Nursery | None = None
         self._full_until = -1.0
+        self._proofs_turn = trio.Lock()
         self._genesis: dict[bytes, LogGenesis] = {}
         own = holder.own_log()
         if own is not None:
@@ -244,8 +248,16 @@ class Hub:
         self.start(self._take_forks, runner, list(proofs))
 
     async def _take_forks(self, runner: LinkRunner, proofs: list[ForkEvidence]) -> None:
-        """Verifies and keeps those that say something new."""
-        proofs = [proof for proof in proofs if self._wants_proof(proof)]
+        """Verifies and keeps those that say something new, a few at a time: others store too."""
+        async with self._proofs_turn:
+            for at in range(0, len(proofs), PROOFS_AT_ONCE):
+                if self.links.get(runner.number) is not runner:
+                    return
+                some = self._wanted_proofs(proofs[at : at + PROOFS_AT_ONCE])
+                if some:
+                    await self._keep_forks(runner, some)
+
+    async def _keep_forks(self, runner: LinkRunner, proofs: list[ForkEvidence]) -> None:
         try:
             kept = await self.lane.write(self.holder.keep_forks, proofs)
         except (BadInput, VerificationFailed) as error:
@@ -255,16 +267,24 @@ class Hub:
             self._is_full(error)
             return
         for proof in kept:
-            held = proof.genesis.log_id in self.replica.marks
-            self.admission.kept_fork(proof.genesis, held=held)
+            self.admission.kept_fork(proof.genesis, held=self._holds(proof))
             self.fork_known(proof, source=runner.number)
 
-    def _wants_proof(self, proof: ForkEvidence) -> bool:
-        log_id = proof.head_a.log_id
-        known = self.replica.forks.get(log_id)
-        if known is not None and proof_rank(known) <= proof_rank(proof):
-            return False
-        return self.admission.takes_fork(proof.genesis, held=log_id in self.replica.marks)
+    def _holds(self, proof: ForkEvidence) -> bool:
+        return proof.head_a.log_id in self.replica.marks
+
+    def _wanted_proofs(self, proofs: list[ForkEvidence]) -> list[ForkEvidence]:
+        wanted: list[ForkEvidence] = []
+        strange = 0
+        for proof in proofs:
+            known = self.replica.forks.get(proof.head_a.log_id)
+            if known is not None and proof_rank(known) <= proof_rank(proof):
+                continue
+            held = self._holds(proof)
+            if self.admission.takes_fork(proof.genesis, held=held, ahead=strange):
+                wanted.append(proof)
+                strange += not held
+        return wanted
 
     def suspicious(self, runner: LinkRunner, asked: Asked) -> None:
         """A suspect's spine has come, or after it the segment that differs (X3)."""

@@ -219,7 +219,12 @@ def admission_of(core: NodeCore) -> Admission:
     )
 
 
-def hub_of(core: NodeCore, io: Callable[..., Awaitable[Any]], hooks: Hooks) -> Hub:
+def hub_of(
+    core: NodeCore,
+    io: Callable[..., Awaitable[Any]],
+    hooks: Hooks,
+    store_io: Callable[..., Awaitable[Any]] | None = None,
+) -> Hub:
     """Replication of an open home."""
     device = core.key("device")
     node_id = core.key("transport").public.raw
@@ -235,6 +240,7 @@ def hub_of(core: NodeCore, io: Callable[..., Awaitable[Any]], hooks: Hooks) -> H
         identity,
         HomeHolder(core.store),
         io=io,
+        store_io=store_io,
         now_ms=lambda: int(trio.current_time() * 1000),
         draw=SystemRandom().randrange,
         hooks=hooks,

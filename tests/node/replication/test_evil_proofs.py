@@ -20,6 +20,7 @@ from openledger_node.ledger.payload import (
 )
 from openledger_node.node.replication import admission as admissions
 from openledger_node.node.replication import payloads
+from openledger_node.node.replication.engine import PROOFS_AT_ONCE
 from openledger_node.node.replication.payloads import Sought
 from openledger_node.sync import events as e
 from openledger_node.sync import messages as m
@@ -105,6 +106,30 @@ def test_true_proofs_of_ever_new_strangers_logs(monkeypatch: pytest.MonkeyPatch)
         assert len(stage.honest.hub.replica.forks) == 20, "so many are passed on, and no more"
         assert not stage.node.faults
         await stage.over(costs=None)
+
+    play_world(play)
+
+
+def test_true_proofs_that_come_together_keep_to_the_limit_and_leave_the_lane_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(admissions, "MAX_STRANGERS_FORKS", 100)
+    proofs = [fork_of(f"stranger {number}") for number in range(300)]
+
+    async def play(world: World) -> None:
+        stage = await Stage.set(world)
+        evil = await stage.evil()
+        keep, together = stage.node.holder.keep_forks, []
+
+        def count(some: Any) -> Any:
+            together.append(len(some))
+            return keep(some)
+
+        stage.node.holder.keep_forks = count  # type: ignore[method-assign]
+        await evil.say(*[m.Forks(tuple(proofs[at : at + 100])) for at in (0, 100, 200)])
+        await stage.over(costs=None)
+        assert len(stage.node.hub.replica.forks) == 100
+        assert max(together) <= PROOFS_AT_ONCE
 
     play_world(play)
 
