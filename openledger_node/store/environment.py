@@ -24,6 +24,7 @@ from typing import Final
 import lmdb
 
 from openledger_node.ledger.errors import StoreDamaged, StoreUnavailable
+from openledger_node.store.large_segments import LeafHashes
 from openledger_node.store.pages import file_fault
 
 FORMAT_VERSION: Final = 1
@@ -154,6 +155,7 @@ class Environment:
         self.folder = folder
         self.limit_bytes = limit_bytes
         self.read_only = read_only
+        self.leaf_hashes = LeafHashes()
         if not create and (fault := file_fault(folder / "data.mdb")):
             raise StoreDamaged(
                 f"the store's file cannot be used: {fault}",
@@ -195,7 +197,7 @@ class Environment:
     def reading(self) -> Iterator[Txn]:
         """One consistent view; any number of them, from any thread."""
         with translated("be read"), self.env.begin(buffers=False) as raw:
-            yield Txn(self, raw)
+            yield Txn(self, raw, reads=True)
 
     @contextmanager
     def writing(self, incoming_bytes: int = 0, *, finishing: bool = False) -> Iterator[Txn]:
@@ -214,11 +216,28 @@ class Environment:
 class Txn:
     """A transaction over sealed values. Keys are bytes, big-endian where they hold numbers."""
 
-    __slots__ = ("_dbs", "raw")
+    __slots__ = ("_dbs", "_reads", "leaf_hashes", "raw")
 
-    def __init__(self, environment: Environment, raw: lmdb.Transaction) -> None:
+    def __init__(
+        self, environment: Environment, raw: lmdb.Transaction, *, reads: bool = False
+    ) -> None:
         self._dbs = environment.dbs
+        self._reads = environment.env if reads else None
+        self.leaf_hashes = environment.leaf_hashes
         self.raw = raw
+
+    @contextmanager
+    def viewing(self, name: str, key: bytes) -> Iterator[memoryview | None]:
+        """A stored value as it lies in the map, seal and all: not checked, and not copied.
+
+        None where there is none, and in a transaction that writes. The value is that of now, for a
+        caller whose values never change.
+        """
+        if self._reads is None:
+            yield None
+            return
+        with self._reads.begin(buffers=True) as raw:
+            yield raw.get(key, db=self._dbs[name])
 
     def get(self, name: str, key: bytes) -> bytes | None:
         stored = self.raw.get(key, db=self._dbs[name])

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import Final
 
@@ -30,7 +30,8 @@ from openledger_node.ledger.errors import Refused, StoreDamaged
 from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis
 from openledger_node.ledger.heads import SignedHead
 from openledger_node.ledger.merkle import Frontier, leaf_hashes, root_of_hashes
-from openledger_node.store.environment import Txn
+from openledger_node.store.environment import SEAL_BYTES, Txn
+from openledger_node.store.large_segments import LARGE_BYTES
 
 SEGMENT_LEVEL: Final = SEGMENT_LEAVES.bit_length() - 1
 _LENGTHS: Final = struct.Struct(f">{SEGMENT_LEAVES}I")
@@ -196,14 +197,10 @@ def read_leaves(txn: Txn, number: int, start: int, stop: int) -> list[bytes]:
     leaves: list[bytes] = []
     position = start
     while position < min(stop, sealed):
-        segment = position // SEGMENT_LEAVES
-        held = read_segment(txn, number, segment)
+        segment, offset = divmod(position, SEGMENT_LEAVES)
         first = segment * SEGMENT_LEAVES
         until = min(stop, first + SEGMENT_LEAVES)
-        if position == first and until == first + SEGMENT_LEAVES:
-            leaves += held
-        else:
-            leaves += held[position - first : until - first]
+        leaves += _read_part(txn, number, segment, offset, until - first)
         position = until
     if position < stop:
         leaves += read_tail(txn, number, position, stop)
@@ -226,11 +223,47 @@ def leaf_run(
         end = len(value) - _ROOT_BYTES - _LENGTHS.size if value is not None else 0
         if value is not None and until - start == SEGMENT_LEAVES and end <= max_bytes:
             return SEGMENT_LEAVES, value[end : end + _LENGTHS.size], value[:end]
-    leaves = read_leaves(txn, number, start, until)
-    ends = list(accumulate(map(len, leaves)))
-    count = max(1, bisect_right(ends, max_bytes))
-    taken = leaves[:count]
-    return count, struct.pack(f">{count}I", *map(len, taken)), b"".join(taken)
+    if start < record.size // SEGMENT_LEAVES * SEGMENT_LEAVES:
+        leaves = _read_part(txn, number, segment, offset, until - start + offset, max_bytes)
+    else:
+        leaves = read_tail(txn, number, start, until, max_bytes)
+    count = len(leaves)
+    return count, struct.pack(f">{count}I", *map(len, leaves)), b"".join(leaves)
+
+
+def _fitting(lengths: Iterable[int], max_bytes: int | None) -> int | None:
+    """How many of leaves of these lengths fit, at least one; None: all of them."""
+    if max_bytes is None:
+        return None
+    return max(1, bisect_right(list(accumulate(lengths)), max_bytes))
+
+
+def _read_part(
+    txn: Txn, number: int, segment: int, offset: int, until: int, max_bytes: int | None = None
+) -> list[bytes]:
+    """Leaves [offset, until) of a sealed segment, or as many as fit, at least one."""
+    key = segment_key(number, segment)
+    with txn.viewing("segments", key) as view:
+        is_large = view is not None and len(view) >= LARGE_BYTES
+        if view is not None and is_large:
+            part = _part_of(view, offset, until, max_bytes)
+            if txn.leaf_hashes.hold(key, offset, part):
+                return part
+    held = read_segment(txn, number, segment)
+    if is_large:
+        txn.leaf_hashes.keep(key, leaf_hashes(held))
+    part = held[offset:until]
+    return part[: _fitting(map(len, part), max_bytes)]
+
+
+def _part_of(view: memoryview, offset: int, until: int, max_bytes: int | None) -> list[bytes]:
+    """The same of a segment as it is stored, unchecked."""
+    end = len(view) - SEAL_BYTES - _ROOT_BYTES - _LENGTHS.size
+    ends = list(accumulate(_LENGTHS.unpack_from(view, end), initial=0))
+    lengths = [stop - start for start, stop in pairwise(ends[offset : until + 1])]
+    count = _fitting(lengths, max_bytes)
+    last = until if count is None else min(until, offset + count)
+    return [bytes(view[start:stop]) for start, stop in pairwise(ends[offset : last + 1])]
 
 
 def read_segment(txn: Txn, number: int, segment: int) -> list[bytes]:
@@ -243,14 +276,20 @@ def read_segment(txn: Txn, number: int, segment: int) -> list[bytes]:
     return unpack_segment(value)
 
 
-def read_tail(txn: Txn, number: int, start: int, stop: int) -> list[bytes]:
-    leaves = []
-    expected = start
+def read_tail(
+    txn: Txn, number: int, start: int, stop: int, max_bytes: int | None = None
+) -> list[bytes]:
+    """Leaves [start, stop) that lie apart, or as many as fit, at least one."""
+    leaves: list[bytes] = []
+    expected, size_bytes = start, 0
     for key, leaf in txn.scan("tail", number_key(number), tail_key(number, start)):
         if expected == stop:
             break
         if key != tail_key(number, expected):
             break
+        size_bytes += len(leaf)
+        if max_bytes is not None and leaves and size_bytes > max_bytes:
+            return leaves
         leaves.append(leaf)
         expected += 1
     if expected != stop:
@@ -329,9 +368,18 @@ def spine_at(txn: Txn, number: int, first: int, size: int) -> list[bytes]:
     whole, rest = divmod(size, SEGMENT_LEAVES)
     roots = read_spine(txn, number, first, max(0, whole - first))
     if rest and first <= whole:
-        leaves = read_leaves(txn, number, whole * SEGMENT_LEAVES, size)
-        roots.append(root_of_hashes(leaf_hashes(leaves)))
+        roots.append(_root_of_rest(txn, number, size))
     return roots
+
+
+def _root_of_rest(txn: Txn, number: int, size: int) -> bytes:
+    """The root over the leaves after the last whole segment of a history's first `size` leaves."""
+    record = read_record(txn, number)
+    whole, rest = divmod(size, SEGMENT_LEAVES)
+    if record.size == size:  # its subtrees are in the record already
+        return Frontier(rest, record.nodes[whole.bit_count() :]).root()
+    leaves = read_leaves(txn, number, whole * SEGMENT_LEAVES, size)
+    return root_of_hashes(leaf_hashes(leaves))
 
 
 def append_leaves(

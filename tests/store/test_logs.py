@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ from openledger_node.ledger.errors import StoreDamaged
 from openledger_node.ledger.events import SEGMENT_LEAVES
 from openledger_node.ledger.merkle import Frontier, leaf_hashes
 from openledger_node.store import logs
-from openledger_node.store.environment import SEAL_BYTES
+from openledger_node.store.environment import SEAL_BYTES, Txn
 from tests.store.place import Place
 
 _FOLDER = TemporaryDirectory()
@@ -169,3 +170,61 @@ def test_a_new_log_is_signed_from_its_first_leaf(place: Place) -> None:
         assert (log.size, log.head.size, log.own) == (1, 1, True)
         assert log.genesis == genesis
         assert snapshot.current_log == genesis.log_id
+
+
+@pytest.mark.rule("S1")
+def test_leaves_of_a_large_segment_are_read_alone_and_each_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "LARGE_BYTES", 10_000)
+    place = Place(tmp_path / "home")
+    place.append(600, size_bytes=100)
+    leaves, whole = place.leaves(), []
+    read = logs.read_segment
+
+    def note(txn: Txn, number: int, segment: int) -> list[bytes]:
+        whole.append(segment)
+        return read(txn, number, segment)
+
+    monkeypatch.setattr(logs, "read_segment", note)
+    with place.store.read() as snapshot:
+        for start in (3, 200, 255, 256, 300, 511, 512, 590):
+            for stop in (start + 1, min(600, start + 70)):
+                assert snapshot.leaves(place.log_id, start, stop) == leaves[start:stop]
+            for room in (1, 500, 10**6):
+                count, _, data = snapshot.leaf_run(0, start, 600, room)
+                assert b"".join(leaves[start : start + count]) == data
+                assert count == 1 or len(data) <= room
+    assert sorted(whole) == [0, 1], "each segment is read whole once"
+    key = logs.segment_key(0, 1)
+    with place.store.environment.writing() as txn:
+        stored = bytearray(txn.raw.get(key, db=place.store.environment.dbs["segments"]))
+        stored[50 * 120] ^= 1
+        txn.raw.put(key, bytes(stored), db=place.store.environment.dbs["segments"])
+    with place.store.read() as snapshot, pytest.raises(StoreDamaged):
+        for seq in range(256, 511):
+            snapshot.leaves(place.log_id, seq, seq + 1)
+    place.close()
+
+
+def test_a_run_of_the_tail_reads_no_more_than_it_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path / "home")
+    place.append(200, size_bytes=1_000)
+    leaves, read = place.leaves(), []
+    scan = Txn.scan
+
+    def note(self: Txn, name: str, *arguments: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for item in scan(self, name, *arguments):
+            read.append(name)
+            yield item
+
+    monkeypatch.setattr(Txn, "scan", note)
+    with place.store.read() as snapshot:
+        count, _, data = snapshot.leaf_run(0, 10, 200, 5_000)
+        assert (count, data) == (4, b"".join(leaves[10:14]))
+        spine = snapshot.spine(0, 0, len(leaves))
+    assert read.count("tail") <= 6
+    assert spine == merkle.root_of_hashes(leaf_hashes(leaves))
+    place.close()
