@@ -26,6 +26,8 @@ AGAIN_MS: Final = 1_000
 MAX_AGAIN_MS: Final = 3_600_000
 MAX_SERVED_BYTES: Final = 256 * 2**20
 """Of payloads being served on all links: they are in memory meanwhile. A longer one goes alone."""
+MAX_BEGUN_BYTES: Final = 256 * 2**20
+"""Of payloads that came in part and are not under way: kept to go on with, the newest of them."""
 GRANT_WAIT_MS: Final = 60_000
 """An answer whose asker grants no credit for so long makes room for others."""
 Part = PayloadHead | Document | Piece
@@ -108,12 +110,12 @@ class PayloadSeeker:
         return False
 
     def _ask_for(self, runner: LinkRunner, item: Sought) -> None:
-        intake = self._intakes.get(item.key)
+        intake = self._intakes.pop(item.key, None)
         if intake is None:
             intake = PayloadIntake(
                 item.commit, item.account, item.size_bytes, may_lack=item.may_lack
             )
-            self._intakes[item.key] = intake
+        self._intakes[item.key] = intake  # as the newest
         point = intake.resume_point
         intake.restart()
         want_id = runner.session.send_payload_want(item.event_id, item.commit, *point)
@@ -156,6 +158,7 @@ class PayloadSeeker:
     def missing(self, link: int, want_id: int, now_ms: int) -> bool:
         """A link does not supply what it was asked for; False when that was no payload."""
         key = self._under_way.pop((link, want_id), None)
+        self._drop_begun()
         line = self._lines.get(link)
         if key is None or line is None:
             return False
@@ -167,7 +170,16 @@ class PayloadSeeker:
     def link_down(self, link: int) -> None:
         for want in [want for want in self._under_way if want[0] == link]:
             del self._under_way[want]
+        self._drop_begun()
         self._lines.pop(link, None)
+
+    def _drop_begun(self) -> None:
+        """Forgets what came of payloads that nobody goes on with, past what is kept of them."""
+        busy, left_bytes = set(self._under_way.values()), MAX_BEGUN_BYTES
+        for key in reversed([key for key in self._intakes if key not in busy]):
+            left_bytes -= self._sought[key].size_bytes
+            if left_bytes < 0:
+                del self._intakes[key]
 
 
 class PayloadServer:

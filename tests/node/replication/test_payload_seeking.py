@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from openledger_node.node.replication import payloads
 from openledger_node.node.replication.payloads import (
     AGAIN_MS,
     MAX_AGAIN_MS,
@@ -126,3 +127,20 @@ def test_an_answer_to_something_else_is_not_the_seeker_s() -> None:
     assert one.ask(seeker) == A
     assert not seeker.missing(1, 99, NOW_MS)
     assert not seeker.missing(2, 1, NOW_MS)
+
+
+def test_of_payloads_that_came_in_part_so_much_is_kept_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(payloads, "MAX_BEGUN_BYTES", 3_000)
+    seeker, one = seeker_of(*"abcdefgh"), Runner(1)
+    for _ in range(8):
+        assert one.ask(seeker) is not None
+        one.refuse(seeker)
+        assert len(seeker._intakes) <= 3
+    kept = [key[:32] for key in seeker._intakes]
+    assert kept == [digest("event", name) for name in "fgh"], "the newest are gone on with"
+    assert one.ask(seeker, NOW_MS + AGAIN_MS) == A
+    assert len(seeker._intakes) == 4, "and what is under way"
+    seeker.link_down(1)
+    assert len(seeker._intakes) == 3
