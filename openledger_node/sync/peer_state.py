@@ -89,4 +89,4 @@ class PeerState:
     """Fetches of logs that are new here and have no head yet."""
     opening_since_ms: int = 0
     is_slow: bool = False
-    """Its heads have taken longer than OPENING_MS."""
+    """Its heads have taken longer than OPENING_MS, or did not come: others wait for it no more."""

@@ -6,8 +6,8 @@ and waits for nothing: a peer, however slow, costs it marks (a size and a root f
 - X1 A log that a peer offers longer than it is held, or that is not held, is fetched from one peer
   at a time; when that link fails, another link that offers it is asked for the rest. Logs that are
   new here are asked for on one link at a time until their heads have come: only then is it known
-  under which names other links offer them. A link whose heads take longer than OPENING_MS keeps
-  the others waiting no more, now or later.
+  under which names other links offer them. A link whose heads take longer than OPENING_MS, or that
+  offers what it does not supply or nobody takes, keeps the others waiting no more, now or later.
 - X2 An offer in a FRONTIER is followed at once. One in a HAVE waits PUSH_WAIT_MS first, since the
   events themselves are usually on their way.
 - X3 Equal size under another tag makes a log *suspect* on that link: its spine is fetched and
@@ -376,6 +376,8 @@ class Replica:
         `for_good`: this node does not take it, however long it grows while the link lasts.
         """
         state = self._links.get(fetch.link)
+        if state is not None and fetch.log_id is None:
+            state.is_slow = True
         if state is not None and fetch.log_id is None and not for_good:
             state.table.offers.pop(fetch.name, None)
         elif state is not None and fetch.purpose == "grow":

@@ -267,3 +267,19 @@ def test_a_round_comes_in_half_its_time_at_the_earliest_and_asks_one_link() -> N
     assert made.round_at_ms == NOW_MS + ROUND_MS // 2
     assert made.round_due(NOW_MS + ROUND_MS // 2) == 2
     assert made.round_due(NOW_MS + ROUND_MS // 2) is None
+
+
+@pytest.mark.rule("X1")
+@pytest.mark.parametrize("for_good", [False, True])
+def test_a_link_that_offers_what_nobody_gets_holds_up_the_new_logs_of_others_no_more(
+    for_good: bool,
+) -> None:
+    made = replica(links=(1, 2))
+    others = [log_of(number).log_id for number in (2, 3)]
+    frontier(made, 1, *(mark(3, log=log) for log in others))
+    frontier(made, 2, mark(3))
+    asked = fetch(made, 1)
+    assert made.next_fetch(2, NOW_MS + 900) is None, "its head may be about to come"
+    made.refused(asked, for_good=for_good)
+    assert fetch(made, 1, NOW_MS + 900).log_id is None, "it is asked for its other new log"
+    assert fetch(made, 2, NOW_MS + 900).log_id is None
