@@ -25,6 +25,8 @@ STRANGERS_ROOMS: Final = 16
 """What all strangers together may put here since the node began, in rooms of one."""
 MAX_STRANGERS_LOGS: Final = 65_536
 """Of all strangers together: 16 of them with as many as an owner may have."""
+LEAST_EVENT_BYTES: Final = 8
+"""An array of seven: a log of so many events is no shorter, whatever its spine says."""
 MAX_STRANGERS_FORKS: Final = 1_024
 """Fork proofs of logs of strangers that are not held here: a quarter of what a link carries."""
 
@@ -69,8 +71,11 @@ class Admission:
         self._named.update(log_ids)
         self._knows_more = True
 
-    def refusal(self, genesis: LogGenesis, head: SignedHead) -> str | None:
-        """Why this log is not taken in, or None. Counts nothing: the head may be false."""
+    def refusal(self, genesis: LogGenesis, head: SignedHead, first: int = 0) -> str | None:
+        """Why this log is not taken in from `first` on, or None.
+
+        Counts nothing: the head may be false.
+        """
         owner = owner_of(genesis)
         if head.log_id in self._named:
             return None
@@ -81,8 +86,11 @@ class Admission:
             return f"its device has {MAX_LOGS_AN_OWNER:,} logs here already"
         if self._known(owner):
             return None
-        if self._strangers.get(owner, 0) > self._limit_bytes:
+        left_bytes = self._limit_bytes - self._strangers.get(owner, 0)
+        if left_bytes < 0:
             return "its device is not known to the ledger yet and has used its room here"
+        if (head.size - first) * LEAST_EVENT_BYTES > left_bytes:
+            return "its device is not known to the ledger yet and it is longer than its room here"
         if self._strangers_are_over(head.log_id in logs):
             return "devices not known to the ledger yet have used the room they share here"
         return None

@@ -133,7 +133,7 @@ class Fetcher:
         if genesis is None:
             genesis = self._opened(opening, head)
         asked.head, asked.genesis = head, genesis
-        refusal = self._admission.refusal(genesis, head)
+        refusal = self._admission.refusal(genesis, head, asked.first)
         if asked.spine_bytes > MAX_SPINE_BYTES:
             refusal = "it is longer than any store here has room for"
         mark = fetch.mark

@@ -385,7 +385,7 @@ class LinkRunner:
                 raise fault("bad_log", f"it sends a log that does not open: {error}") from None
             if genesis.ledger_id != self.session.ledger_id:
                 raise fault("bad_log", "it sends a log of another ledger")
-        return self._hub.admission.refusal(genesis, event.head) is None
+        return self._hub.admission.refusal(genesis, event.head, event.first) is None
 
     def _wanted(self, event: s.Wanted) -> None:
         log_id = event.log if len(event.log) == 32 else self._table.log_of(event.log)

@@ -10,6 +10,7 @@ from openledger_node.ledger.events import LogGenesis
 from openledger_node.ledger.heads import SignedHead
 from openledger_node.node.replication import admission as admissions
 from openledger_node.node.replication.admission import (
+    LEAST_EVENT_BYTES,
     STRANGERS_ROOMS,
     VOUCHED_BYTES,
     Admission,
@@ -168,3 +169,19 @@ def test_what_a_cut_names_is_stored_in_any_case(policy: str) -> None:
     admission.named_by_cut([log.log_id])
     assert not refusal(admission, log)
     assert admission.stored(log, 10**6)
+
+
+def long_head(log: LogGenesis, size: int) -> SignedHead:
+    return SignedHead(log.log_id, size, bytes(32), bytes(64))
+
+
+def test_a_stranger_s_log_that_cannot_fit_its_room_is_refused_by_its_head() -> None:
+    log = genesis("stranger")
+    most = 1_000 // LEAST_EVENT_BYTES
+    admission = made()
+    assert admission.refusal(log, long_head(log, most)) is None
+    assert "longer than its room" in (admission.refusal(log, long_head(log, most + 1)) or "")
+    assert admission.refusal(log, long_head(log, 2 * most), first=most) is None
+    admission.stored(log, 500)
+    assert admission.refusal(log, long_head(log, most)) is not None
+    assert made(known={owner_of(log)}).refusal(log, long_head(log, 10**9)) is None
