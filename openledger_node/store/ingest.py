@@ -197,6 +197,16 @@ class Ingestion:
         if self._intake.held_bytes >= PARKED_BYTES:
             self._stage(*self._intake.park())
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What was fed and is not written yet."""
+        return self._waiting_bytes + (self._intake.held_bytes if self._intake is not None else 0)
+
+    def stage(self) -> None:
+        """Writes what waits: whoever feeds many logs at once has no memory for all of them."""
+        if self._intake is not None and self.waiting_bytes:
+            self._stage(*self._intake.park())
+
     def _stage(self, first: int = 0, parked: Sequence[bytes] = ()) -> None:
         """Writes whole segments, and leaves of one that is not whole, out of sight."""
         size_bytes = self._waiting_bytes + sum(map(len, parked))

@@ -264,6 +264,7 @@ class _MemoryIncoming:
         held = holder.logs.get(head.log_id)
         self._leaves: list[bytes] = []
         self._skip = 0
+        self.waiting_bytes = 0
         if held is not None and not branch:
             self._leaves = list(held.leaves)
             roots = [spine[at : at + 32] for at in range(0, len(spine), 32)]
@@ -285,6 +286,10 @@ class _MemoryIncoming:
         if refused:
             raise BadInput(f"event {refused[0]} is not acceptable: {refused[1]}")
         self._leaves += leaves
+        self.waiting_bytes += sum(map(len, leaves))
+
+    def stage(self) -> None:
+        self.waiting_bytes = 0
 
     def finish(self) -> None:
         holder, head = self._holder, self._head

@@ -17,7 +17,7 @@ from openledger_node.ledger.heads import sign_head
 from openledger_node.store import ingest as ingesting
 from openledger_node.store import logs
 from openledger_node.store.check import check
-from openledger_node.store.ingest import ingest
+from openledger_node.store.ingest import Ingestion, ingest
 from openledger_node.store.maintenance import compact
 from openledger_node.store.view_logs import LogInfo
 from openledger_node.sync.frontier import proof_rank
@@ -354,3 +354,18 @@ def test_events_of_the_greatest_length_take_little_memory(place: Place, log: Mem
         tracemalloc.stop()
     assert_holds(place, log, 61)
     assert peak < 6_000_000 < sum(map(len, log.leaves)) // 4
+
+
+@pytest.mark.rule("S7")
+@pytest.mark.parametrize("chunk", [40, 300])
+def test_what_waits_can_be_written_at_any_time(place: Place, log: MemoryLog, chunk: int) -> None:
+    chain(log, 700)
+    ingestion = Ingestion(place.store, log.genesis, log.head(701))
+    for some in chunked(log.leaves, chunk):
+        ingestion.feed(some)
+        assert ingestion.waiting_bytes or not len(some)
+        ingestion.stage()
+        assert ingestion.waiting_bytes == 0
+        assert_holds_nothing(place, log)
+    ingestion.finish()
+    assert_holds(place, log, 701)

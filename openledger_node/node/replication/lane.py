@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 MAX_BATCH_BYTES: Final = 8 * 2**20
 MAX_BATCH_ARRIVALS: Final = 1_024
+MAX_WAITING_BYTES: Final = 64 * 2**20
+"""Of all streams together, fed and not written yet: a stream keeps up to 9 MiB while it may."""
 
 Io = Callable[..., Awaitable[Any]]
 """await io(function, *arguments): runs a blocking call where it may block."""
@@ -76,6 +78,8 @@ class Lane:
         self._streams: deque[Stream] = deque()
         self._work = trio.Event()
         self._turn = trio.Lock()
+        self._waiting: dict[Stream, int] = {}
+        """The bytes of each stream that are fed and not written yet."""
 
     def arrive(self, arrival: Arrival) -> None:
         self._arrivals.append(arrival)
@@ -122,11 +126,21 @@ class Lane:
     async def _store_stream(self, stream: Stream) -> None:
         chunks = list(stream.chunks)
         stream.chunks.clear()
+        self._waiting = {s: size for s, size in self._waiting.items() if not s.dead}
         if stream.dead:
             self._reports.stored(stream, Stored(sum(size_bytes for _, size_bytes in chunks)))
             return
         stored: Stored = await self._io(self._take_in, stream, chunks, stream.last)
+        if stored.ended:
+            self._waiting.pop(stream, None)
         self._reports.stored(stream, stored)
+
+    def _keep_within(self, stream: Stream, incoming: Incoming) -> None:
+        """Writes what waits of a stream where all streams together have too much waiting."""
+        others = sum(size for other, size in self._waiting.items() if other is not stream)
+        if others + incoming.waiting_bytes > MAX_WAITING_BYTES:
+            incoming.stage()
+        self._waiting[stream] = incoming.waiting_bytes
 
     def _take_in(self, stream: Stream, chunks: list[tuple[list[bytes], int]], last: bool) -> Stored:
         """Verifies and stages chunks; with the last one the log becomes visible."""
@@ -142,6 +156,8 @@ class Lane:
                 stream.incoming.feed(leaves)
             if last:
                 stream.incoming.finish()
+            else:
+                self._keep_within(stream, stream.incoming)
         except PrefixMismatch:
             return Stored(consumed, ended=True, differs=True)
         except (BadInput, Refused, StoreUnavailable, OlnError) as error:

@@ -12,6 +12,7 @@ from openledger_node.ledger.events import SEGMENT_LEAVES, encode_event
 from openledger_node.ledger.heads import SignedHead, sign_head
 from openledger_node.ledger.keys import SigningKey
 from openledger_node.node.replication import admission as admissions
+from openledger_node.node.replication import lane as lanes
 from openledger_node.node.replication.admission import owner_of
 from openledger_node.node.replication.patience import LOOK_S
 from openledger_node.sync import events as e
@@ -449,5 +450,58 @@ def test_a_peer_that_answers_a_leaf_a_second_is_given_up() -> None:
             await evil.say(*runs(0, log.leaves[seq : seq + 1], seq))
             await trio.sleep(1)
         await stage.over(costs="no_answer")
+
+    play_world(play)
+
+
+@pytest.mark.rule("X9")
+def test_many_logs_that_stand_still_in_the_middle_keep_little_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lanes, "MAX_WAITING_BYTES", 100_000)
+
+    async def play(world: World) -> None:
+        stage = await Stage.set(world)
+        evil = await stage.evil()
+        half = {log.log_id: log for log in (Log(f"half {n}", 600) for n in range(20))}
+
+        def begin(want: Any) -> list[m.Frame]:
+            log = next(log for i, log in half.items() if evil.name(i) == want.log)
+            head = m.Head(want.want_id, log.leaves[0], log.head())
+            return [
+                head,
+                m.Spine(want.want_id, 0, log.spine()),
+                *runs(want.want_id, log.leaves[:500]),
+            ]
+
+        evil.replies[e.Wanted] = begin
+        await evil.frontier(*(evil.offer(log_id, 600) for log_id in half))
+        await trio.sleep(5)
+        waiting = stage.node.hub.lane._waiting
+        assert len(waiting) == 20
+        assert 0 < sum(waiting.values()) <= 100_000
+        await evil.link.aclose()
+        await stage.over(costs=None)
+
+    play_world(play)
+
+
+@pytest.mark.rule("X9")
+def test_the_spine_of_a_stranger_s_log_that_no_room_holds_is_not_taken_in() -> None:
+    async def play(world: World) -> None:
+        stage = await Stage.set(world)
+        evil, log = await stage.evil(), Log("long", 3)
+        size = 2**28
+
+        def lie(want: Any) -> list[m.Frame]:
+            head = sign_head(log.device, log.genesis, size, b"x" * 32).signed
+            return [m.Head(want.want_id, log.leaves[0], head)]
+
+        evil.replies[e.Wanted] = lie
+        await evil.frontier(evil.offer(log.log_id, size))
+        await trio.sleep(1)
+        assert len(evil.came(e.Wanted)) == 1
+        assert sizes(stage.node)["in flight"] == 0, "it is not waited for"
+        await stage.over(costs=None)
 
     play_world(play)
