@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from openledger_node.ledger.events import SEGMENT_LEAVES
 from openledger_node.ledger.heads import Mark
+from openledger_node.sync.by_turns import Untold
 from openledger_node.sync.table import PeerTable
 
 SPINE_FROM_SEGMENTS: Final = 2
@@ -75,7 +76,7 @@ class PeerState:
     """Logs of which the peer shows another history than the one held here (X3)."""
     comparing: set[bytes] = field(default_factory=set)
     """Those of them whose spine the peer was asked for."""
-    untold: dict[bytes, int] = field(default_factory=dict)
+    untold: Untold = field(default_factory=Untold)
     """Logs whose mark the peer has not been told, and from when they may be pushed to it."""
     pushes: Moments = field(default_factory=Moments)
     """When logs of `untold` may be pushed that may not be yet."""

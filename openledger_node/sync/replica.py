@@ -110,7 +110,7 @@ class Replica:
             delay_ms = 0
             if link is not None and mark.log_id not in self._own_logs:
                 delay_ms = PUSH_DELAY_MS // 2 + self._draw(PUSH_DELAY_MS // 2 + 1)
-            other.untold[mark.log_id] = now_ms + delay_ms
+            other.untold.put(mark.log_id, now_ms + delay_ms, link)
             other.pushes.add(now_ms + delay_ms)
             other.hinted.discard(mark.log_id)
 
@@ -120,9 +120,9 @@ class Replica:
         for link in self._links.values():
             link.hinted.discard(log_id)
             if shown is None or link.table.size_of(log_id) >= shown.size:
-                link.untold.pop(log_id, None)
+                link.untold.pop(log_id)
             else:
-                link.untold[log_id] = now_ms
+                link.untold.put(log_id, now_ms, None)
 
     def replaced(self, mark: Mark) -> None:
         """Another branch of a forked log is its history here now (X4)."""
@@ -195,7 +195,7 @@ class Replica:
         log_id = state.table.log_of(name)
         mine = self.marks.get(log_id) if log_id is not None else None
         if mine is not None and offer.size >= mine.size:
-            state.untold.pop(mine.log_id, None)
+            state.untold.pop(mine.log_id)
         self._offered(link, name, offer, now_ms + PUSH_WAIT_MS)
 
     def offered(self, link: int, mark: Mark) -> None:
@@ -425,6 +425,7 @@ class Replica:
         state = self._links[link]
         found: Tell | None = None
         settled: list[bytes] = []
+        # One log of each link that they came over, in turn: who brings many holds up nobody.
         for log_id, push_at_ms in state.untold.items():
             mark = self._shown(log_id)
             known = state.table.size_of(log_id)
@@ -441,8 +442,10 @@ class Replica:
                 found = Tell(mark, None)
             if found is not None:
                 break
+        if found is not None:
+            state.untold.served(found.mark.log_id)
         for log_id in settled:
-            del state.untold[log_id]
+            state.untold.pop(log_id)
         return found
 
     def next_push_ms(self, link: int, now_ms: int) -> int | None:

@@ -283,3 +283,13 @@ def test_a_link_that_offers_what_nobody_gets_holds_up_the_new_logs_of_others_no_
     made.refused(asked, for_good=for_good)
     assert fetch(made, 1, NOW_MS + 900).log_id is None, "it is asked for its other new log"
     assert fetch(made, 2, NOW_MS + 900).log_id is None
+
+
+@pytest.mark.rule("X5")
+def test_a_link_that_brings_many_logs_does_not_hold_up_what_others_have_to_tell() -> None:
+    made = replica(links=(1, 2, 3))
+    for number in range(2, 100):
+        made.advanced(mark(1, log=log_of(number).log_id), NOW_MS, link=1)
+    made.advanced(mark(5), NOW_MS, link=3)
+    told = [made.next_tell(2, NOW_MS) for _ in range(2)]
+    assert LOG in {tell.mark.log_id for tell in told if tell is not None}

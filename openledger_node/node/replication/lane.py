@@ -1,9 +1,10 @@
 """The lane: everything that arrives is stored through here, one batch at a time.
 
 Short arrivals of any links that wait together become one transaction, so that many small logs cost
-few disk flushes. Long logs come as streams: whatever has come of one so far is verified and staged
-as a unit. Nothing is reported before it is durable. The lane holds no more than the credit that
-the links have granted their peers.
+few disk flushes; links are served in turn, however much one of them sends. Long logs come as
+streams: whatever has come of one so far is verified and staged as a unit. Nothing is reported
+before it is durable. The lane holds no more than the credit that the links have granted their
+peers.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from openledger_node.ledger.errors import BadInput, OlnError, Refused, StoreUnav
 from openledger_node.ledger.events import LogGenesis
 from openledger_node.ledger.heads import SignedHead, verify_head
 from openledger_node.node.replication.holder import Arrival, Holder, Incoming, Landed
+from openledger_node.sync.by_turns import ByTurns
 from openledger_node.sync.intake import PrefixMismatch
 
 T = TypeVar("T")
 
 MAX_BATCH_BYTES: Final = 8 * 2**20
-MAX_BATCH_ARRIVALS: Final = 1_024
+MAX_BATCH_ARRIVALS: Final = 256
+"""So many are stored in a tenth of a second or two: what comes next waits no longer."""
 MAX_WAITING_BYTES: Final = 64 * 2**20
 """Of all streams together, fed and not written yet: a stream keeps up to 9 MiB while it may."""
 
@@ -74,21 +77,21 @@ class Lane:
         self._holder = holder
         self._io = io
         self._reports = reports
-        self._arrivals: deque[Arrival] = deque()
-        self._streams: deque[Stream] = deque()
+        self._arrivals: ByTurns[Arrival] = ByTurns()
+        self._streams: ByTurns[Stream] = ByTurns()
         self._work = trio.Event()
         self._turn = trio.Lock()
         self._waiting: dict[Stream, int] = {}
         """The bytes of each stream that are fed and not written yet."""
 
     def arrive(self, arrival: Arrival) -> None:
-        self._arrivals.append(arrival)
+        self._arrivals.put(arrival.link, arrival)
         self._work.set()
 
     def feed(self, stream: Stream) -> None:
         """The stream has a new chunk, or has ended."""
-        if stream not in self._streams:
-            self._streams.append(stream)
+        if not self._streams.holds(stream.link, stream):
+            self._streams.put(stream.link, stream)
         self._work.set()
 
     @property
@@ -109,16 +112,16 @@ class Lane:
             async with self._turn:
                 if self._arrivals:
                     await self._store_arrivals()
-                elif self._streams:
-                    await self._store_stream(self._streams.popleft())
-                else:
+                if self._streams:
+                    await self._store_stream(self._streams.take())
+                elif not self._arrivals:
                     self._work = trio.Event()
 
     async def _store_arrivals(self) -> None:
         batch: list[Arrival] = []
         size_bytes = 0
         while self._arrivals and len(batch) < MAX_BATCH_ARRIVALS and size_bytes < MAX_BATCH_BYTES:
-            batch.append(self._arrivals.popleft())
+            batch.append(self._arrivals.take())
             size_bytes += batch[-1].size_bytes
         for arrival, landed in zip(batch, await self._io(self._holder.land, batch), strict=True):
             self._reports.landed(arrival, landed)

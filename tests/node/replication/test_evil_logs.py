@@ -14,6 +14,7 @@ from openledger_node.ledger.keys import SigningKey
 from openledger_node.node.replication import admission as admissions
 from openledger_node.node.replication import lane as lanes
 from openledger_node.node.replication.admission import owner_of
+from openledger_node.node.replication.holder import Arrival
 from openledger_node.node.replication.patience import LOOK_S
 from openledger_node.sync import events as e
 from openledger_node.sync import messages as m
@@ -503,5 +504,30 @@ def test_the_spine_of_a_stranger_s_log_that_no_room_holds_is_not_taken_in() -> N
         assert len(evil.came(e.Wanted)) == 1
         assert sizes(stage.node)["in flight"] == 0, "it is not waited for"
         await stage.over(costs=None)
+
+    play_world(play)
+
+
+@pytest.mark.rule("X9")
+def test_a_flood_of_logs_on_one_link_is_stored_in_turn_with_what_others_send() -> None:
+    async def play(world: World) -> None:
+        stage = await Stage.set(world)
+        lane, order = stage.node.hub.lane, list[int]()
+        land = stage.node.holder.land
+
+        def note(batch: Any) -> Any:
+            order.extend(arrival.link for arrival in batch)
+            return land(batch)
+
+        stage.node.holder.land = note  # type: ignore[method-assign]
+        async with lane._turn:  # while something else is stored
+            for number in range(1_000):
+                log = Log(f"flood {number}", 1)
+                lane.arrive(Arrival(7, log.head(), 0, log.leaves, 300))
+            late = Log("late", 1)
+            lane.arrive(Arrival(8, late.head(), 0, late.leaves, 300))
+        await trio.sleep(1)
+        assert order.index(8) < 2
+        assert len(order) == 1_001
 
     play_world(play)
