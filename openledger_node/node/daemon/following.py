@@ -31,7 +31,10 @@ ten seconds (Y9), and the rounds of replication need some of them.
 """
 LOOK_FOR_ANSWERS_S: Final = 1.0
 GATHER_S: Final = 0.02
-"""What arrives together is folded together."""
+MAX_GATHER_S: Final = 1.0
+"""What arrives together is folded together. Where that takes long, as with very many logs, half of
+the time is left for others.
+"""
 
 Io = Callable[..., Awaitable[Any]]
 
@@ -69,6 +72,8 @@ class Follower:
         self._compare_at_s = -math.inf
         self._accused: set[tuple[int, int, str]] = set()
         self._looked_at = -1
+        self._took_s = 0.0
+        """How long the last pass took."""
         self._wake = trio.Event()
         self._erasures = True
         self._turn = trio.Lock()
@@ -87,9 +92,11 @@ class Follower:
             while True:
                 with trio.move_on_at(self._vote_at_s):
                     await self._wake.wait()
-                await trio.sleep(GATHER_S)
+                await trio.sleep(max(GATHER_S, self._took_s))
                 self._wake = trio.Event()
+                began_s = trio.current_time()
                 await self._guarded(self._follow)
+                self._took_s = min(trio.current_time() - began_s, MAX_GATHER_S)
 
     async def _close_when_due(self) -> None:
         """While this home is the only witness; the set may change."""

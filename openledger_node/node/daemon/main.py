@@ -56,8 +56,6 @@ from openledger_node.node.voting import Device, Voter
 from openledger_node.sync.faults import PeerFault, fault
 
 BOOK_S: Final = 1.0
-FORKS_S: Final = 0.05
-"""Proofs of forks that come together are filed together."""
 
 
 @dataclass(slots=True)
@@ -186,7 +184,8 @@ class Daemon:
                 scope.cancel()
 
     def _watcher(self) -> Watcher:
-        return Watcher(self._core.store, lambda: self.hub.replica.marks, self._grown, self._forks)
+        replica = self.hub.replica
+        return Watcher(self._core.store, lambda: replica.marks, self._grown, self._forks, self._io)
 
     def _grown(self, marks: Sequence[Mark], own: bytes | None) -> None:
         self.hub.grown(marks, own)
@@ -303,7 +302,6 @@ class Daemon:
     async def _file_forks(self) -> None:
         """One pass over the leaves for all that were found while the one before was made."""
         while self._forks_found:
-            await trio.sleep(FORKS_S)
             found = self._forks_found.copy()
             await self._guarded(forking.file_forks, found)
             del self._forks_found[: len(found)]

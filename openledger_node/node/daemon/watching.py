@@ -35,34 +35,52 @@ class Watcher:
         known: Callable[[], dict[bytes, Mark]],
         grown: Callable[[Sequence[Mark], bytes | None], None],
         forks: Callable[[Sequence[ForkEvidence]], None],
+        io: Io,
     ) -> None:
         self._store = store
         self._known = known
         self._grown = grown
         self._forks = forks
+        self._io = io
         self._seen = -1
         self._all_seen = -1
         self._all_at_s = 0.0
 
     async def run(self) -> None:
         """Until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._look_now_and_then)
+            while True:
+                self.look_at_own()
+                await trio.sleep(WATCH_S)
+
+    async def _look_now_and_then(self) -> None:
         while True:
-            self.look(trio.current_time())
+            await self.look_at_all(trio.current_time())
             await trio.sleep(WATCH_S)
 
-    def look(self, now_s: float) -> None:
-        """One look, at most: the own log when anything changed, all logs when it is their time.
+    def look_at_own(self) -> None:
+        """Looks at the own log when anything changed.
 
-        Reads of a few pages of a mapped file: short enough to be made in the daemon's own thread.
+        A few pages of a mapped file: short enough to be read in the daemon's own thread.
         """
         change = self._store.last_change()
         if change != self._seen:
             self._seen = change
             self._look_at_own()
-        if change != self._all_seen and now_s >= self._all_at_s:
-            self._all_seen = change
-            self._all_at_s = now_s + ALL_LOGS_S
-            self._look_at_all()
+
+    async def look_at_all(self, now_s: float) -> None:
+        """Looks at all logs when anything changed and it is their time: they may be many."""
+        change = self._store.last_change()
+        if change == self._all_seen or now_s < self._all_at_s:
+            return
+        self._all_seen = change
+        own, grown, forks = await self._io(self._read_all)
+        self._all_at_s = now_s + ALL_LOGS_S
+        if grown:
+            self._grown(grown, own)
+        if forks:
+            self._forks(forks)
 
     def _look_at_own(self) -> None:
         with self._store.read() as snapshot:
@@ -74,17 +92,13 @@ class Watcher:
         if known is None or known.size < log.head.size:
             self._grown([log.head.mark], own)
 
-    def _look_at_all(self) -> None:
+    def _read_all(self) -> tuple[bytes | None, list[Mark], list[ForkEvidence]]:
+        """(the own log, the logs that are longer than is known, the proofs of forks)."""
         known = self._known()
         with self._store.read() as snapshot:
-            own = snapshot.current_log
             grown = [
                 mark
                 for mark in snapshot.marks()
-                if mark.log_id not in known or known[mark.log_id].size < mark.size
+                if (mine := known.get(mark.log_id)) is None or mine.size < mark.size
             ]
-            forks = snapshot.forks()
-        if grown:
-            self._grown(grown, own)
-        if forks:
-            self._forks(forks)
+            return snapshot.current_log, grown, snapshot.forks()

@@ -251,7 +251,7 @@ class Hub:
         """Verifies and keeps those that say something new, a few at a time: others store too."""
         async with self._proofs_turn:
             for at in range(0, len(proofs), PROOFS_AT_ONCE):
-                if self.links.get(runner.number) is not runner:
+                if runner.fault is not None:
                     return
                 some = self._wanted_proofs(proofs[at : at + PROOFS_AT_ONCE])
                 if some:

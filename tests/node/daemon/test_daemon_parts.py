@@ -55,16 +55,22 @@ class Seen:
         self.known.update((mark.log_id, mark) for mark in marks)
 
 
+def look(watcher: Watcher, now_s: float) -> None:
+    """One look at everything that may be looked at now."""
+    watcher.look_at_own()
+    trio.run(watcher.look_at_all, now_s)
+
+
 def test_the_watcher_tells_of_an_own_append_at_its_next_look(coop: Coop) -> None:
     core, seen = coop[WITNESS].core, Seen()
-    watcher = Watcher(core.store, lambda: seen.known, seen.grown, lambda proofs: None)
-    watcher.look(0.0)
+    watcher = Watcher(core.store, lambda: seen.known, seen.grown, lambda proofs: None, run_at_once)
+    look(watcher, 0.0)
     (first,) = seen.known.values()
     seen.calls.clear()
-    watcher.look(0.1)
+    look(watcher, 0.1)
     assert seen.calls == [], "nothing changed, nothing is told"
     coop[WITNESS].issue(5, coop.ids[WITNESS])
-    watcher.look(0.2)
+    look(watcher, 0.2)
     ((marks, own),) = seen.calls
     assert [mark.size for mark in marks] == [first.size + 1]
     assert own == marks[0].log_id
@@ -73,14 +79,38 @@ def test_the_watcher_tells_of_an_own_append_at_its_next_look(coop: Coop) -> None
 def test_the_watcher_looks_at_other_logs_at_most_once_in_a_while(coop: Coop) -> None:
     coop.join("alice")
     core, seen = coop[WITNESS].core, Seen()
-    watcher = Watcher(core.store, lambda: seen.known, seen.grown, lambda proofs: None)
-    watcher.look(0.0)
+    watcher = Watcher(core.store, lambda: seen.known, seen.grown, lambda proofs: None, run_at_once)
+    look(watcher, 0.0)
     held = len(seen.known)
     coop.carry("alice", WITNESS)
-    watcher.look(0.1)
+    look(watcher, 0.1)
     assert len(seen.known) == held
-    watcher.look(watching.ALL_LOGS_S + 0.1)
+    look(watcher, watching.ALL_LOGS_S + 0.1)
     assert len(seen.known) == held + 1
+
+
+def test_the_watcher_sees_own_appends_while_all_logs_are_being_read(coop: Coop) -> None:
+    core, seen = coop[WITNESS].core, Seen()
+    reads: list[float] = []
+
+    async def slow(function: Callable[..., Any], *arguments: Any) -> Any:
+        reads.append(trio.current_time())
+        await trio.sleep(100)
+        return function(*arguments)
+
+    watcher = Watcher(core.store, lambda: seen.known, seen.grown, lambda proofs: None, slow)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watcher.run)
+            await trio.sleep(1)
+            seen.calls.clear()
+            coop[WITNESS].issue(5, coop.ids[WITNESS])
+            await trio.sleep(2 * watching.WATCH_S)
+            assert len(seen.calls) == len(reads) == 1
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 # The follower.

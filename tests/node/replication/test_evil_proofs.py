@@ -339,3 +339,20 @@ def test_peers_that_ask_for_payloads_and_grant_nothing_keep_no_memory_and_nobody
         assert stage.node.hub.served_bytes == 0
 
     play_world(play)
+
+
+def test_proofs_of_a_peer_that_left_at_once_are_kept() -> None:
+    async def play(world: World) -> None:
+        stage = await Stage.set(world)
+        evil = await stage.evil()
+        proofs = tuple(fork_of(f"of one that left {number}") for number in range(100))
+        async with stage.node.hub._proofs_turn:
+            await evil.say(m.Forks(proofs))
+            await trio.sleep(0.1)
+            await evil.link.aclose()
+            await trio.sleep(0.1)
+            assert len(stage.node.hub.links) == 1
+        await trio.sleep(1)
+        assert len(stage.node.hub.replica.forks) == 100
+
+    play_world(play)
