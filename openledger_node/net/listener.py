@@ -2,7 +2,8 @@
 
 - N18 At most 64 handshakes are in flight, 16 of one network, 8 links or handshakes of one address,
   and as many links as the table lets in; who comes on top is closed at once. One address may begin
-  32 handshakes in a row, then 4 a second.
+  32 handshakes in a row, then 4 a second. Where handshakes are too many, the one that began first
+  makes room once it takes 3 s.
 - N19 A client that is refused, in whatever way, is written to the log once a minute for each
   address and reason, with the number that was left out.
 - N20 When the process or the system runs out of file descriptors or memory, the listener pauses for
@@ -16,7 +17,7 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 import trio
@@ -29,6 +30,8 @@ from openledger_node.net.table import Handler, LinkTable
 from openledger_node.net.tls import HandshakeFailed, TlsContext
 
 ACCEPT_PAUSE_S: Final = 0.5
+SLOW_HANDSHAKE_S: Final = 3
+"""An honest handshake is three trips; one that takes longer goes when others want its place."""
 LOG_INTERVAL_S: Final = 60
 BACKLOG: Final = 256
 """Connections that the system holds before they are accepted."""
@@ -48,6 +51,15 @@ class ListenLimits:
     handshakes_per_second: float = 4
     handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S
     hello_bytes: int | None = 64 * 1024
+
+
+@dataclass(eq=False, slots=True)
+class _Handshake:
+    """One that is in flight."""
+
+    network: str
+    began_s: float
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
 def remote_host(stream: trio.abc.Stream) -> str:
@@ -77,6 +89,8 @@ class Listener(Generic[S]):
         self._limits = limits or ListenLimits()
         self._host_of = host_of
         self._in_flight: Counter[str] = Counter()
+        self._handshakes: dict[_Handshake, None] = {}
+        """Those in flight, the oldest first."""
         self._by_address: Counter[str] = Counter()
         self._rates = Rates(self._limits.handshake_burst, self._limits.handshakes_per_second)
         self._quiet = OncePer(LOG_INTERVAL_S)
@@ -139,22 +153,44 @@ class Listener(Generic[S]):
         """Why a client is turned away before its handshake (N18)."""
         if self._table.is_full(inbound=True):
             return "full"
-        if self._in_flight.total() >= self._limits.handshakes:
-            return "handshakes"
-        if self._in_flight[network] >= self._limits.handshakes_per_network:
-            return "handshakes_per_network"
         if self._by_address[key] >= self._limits.links_per_address:
             return "links_per_address"
         if not self._rates.take(key, trio.current_time()):
             return "handshake_rate"
+        of_network = self._in_flight[network]
+        if of_network >= self._limits.handshakes_per_network and not self._give_up(network):
+            return "handshakes_per_network"
+        if len(self._handshakes) >= self._limits.handshakes and not self._give_up():
+            return "handshakes"
         return None
+
+    def _give_up(self, network: str | None = None) -> bool:
+        """Ends the handshake, of a network or of all, that takes longest; whether one was slow."""
+        for handshake in self._handshakes:
+            if network is None or handshake.network == network:
+                if trio.current_time() - handshake.began_s < SLOW_HANDSHAKE_S:
+                    return False
+                handshake.scope.cancel()
+                self._over(handshake)
+                return True
+        return False
+
+    def _over(self, handshake: _Handshake) -> None:
+        if handshake in self._handshakes:
+            del self._handshakes[handshake]
+            self._in_flight[handshake.network] -= 1
+            if not self._in_flight[handshake.network]:
+                del self._in_flight[handshake.network]
 
     async def _handshake(
         self, stream: trio.abc.Stream, host: str, key: str, network: str
     ) -> Link | None:
+        handshake = _Handshake(network, trio.current_time())
+        handshake.scope.deadline = handshake.began_s + self._limits.handshake_timeout_s
+        self._handshakes[handshake] = None
         self._in_flight[network] += 1
         try:
-            with trio.move_on_after(self._limits.handshake_timeout_s):
+            with handshake.scope:
                 return await accept_link(
                     self._context, stream, host, hello_limit_bytes=self._limits.hello_bytes
                 )
@@ -162,9 +198,7 @@ class Listener(Generic[S]):
         except HandshakeFailed as failure:
             self._tell("client_refused", key, failure.code, failure.node_id, failure.message)
         finally:
-            self._in_flight[network] -= 1
-            if not self._in_flight[network]:
-                del self._in_flight[network]
+            self._over(handshake)
         return None
 
     def _tell(

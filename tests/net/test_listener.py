@@ -18,6 +18,7 @@ from openledger_node.net.link import HANDSHAKE_TIMEOUT_S, Link, dial_link
 from openledger_node.net.listener import (
     ACCEPT_PAUSE_S,
     LOG_INTERVAL_S,
+    SLOW_HANDSHAKE_S,
     Listener,
     ListenLimits,
     open_listeners,
@@ -485,3 +486,25 @@ def test_hundreds_of_silent_sockets_do_not_keep_an_honest_node_out() -> None:
             nursery.cancel_scope.cancel()
 
     run_on_sockets(main)
+
+
+@pytest.mark.rule("N18")
+@pytest.mark.parametrize("limits", [{"handshakes": 5}, {"handshakes_per_network": 5}])
+def test_clients_that_are_silent_make_room_for_one_that_comes_later(limits: dict[str, int]) -> None:
+    house = House(links_per_address=1000, **limits)
+
+    async def test() -> None:
+        for number in range(5):
+            house.door.knock(f"198.51.100.{number}")
+            await trio.sleep(0.1)
+        await trio.sleep(SLOW_HANDSHAKE_S - 1)
+        assert await is_closed(house.door.knock("198.51.100.9"))
+        await trio.sleep(1)
+        for number in (2, 3, 4):
+            await house.visit(number, f"198.51.100.{number + 10}")
+        assert house.reasons() == [next(iter(limits)), "slow_handshake"]
+        await trio.sleep(HANDSHAKE_TIMEOUT_S)
+        assert not house.listener._handshakes
+        assert not house.listener._in_flight
+
+    at_home(house, test)
