@@ -3,7 +3,7 @@
 - N18 At most 64 handshakes are in flight, 16 of one network, 8 links or handshakes of one address,
   and as many links as the table lets in; who comes on top is closed at once. One address may begin
   32 handshakes in a row, then 4 a second. Where handshakes are too many, the one that began first
-  makes room once it takes 3 s.
+  makes room once it takes 300 ms.
 - N19 A client that is refused, in whatever way, is written to the log once a minute for each
   address and reason, with the number that was left out.
 - N20 When the process or the system runs out of file descriptors or memory, the listener pauses for
@@ -30,7 +30,7 @@ from openledger_node.net.table import Handler, LinkTable
 from openledger_node.net.tls import HandshakeFailed, TlsContext
 
 ACCEPT_PAUSE_S: Final = 0.5
-SLOW_HANDSHAKE_S: Final = 3
+SLOW_HANDSHAKE_S: Final = 0.3
 """An honest handshake is three trips; one that takes longer goes when others want its place."""
 LOG_INTERVAL_S: Final = 60
 BACKLOG: Final = 256
