@@ -20,6 +20,7 @@ that runs over a link):
     listener   Listener(context, table, handler, ...).run(endpoints): lets others in, with limits;
                open_listeners(endpoints), bound_to(listener), Listener.serve(listener)
     limits     counts and log lines by address
+    hosts      which nodes of the book are known at a host by records
     discovery  LanDiscovery(node_id, ledger_id, port, found, ...).run(): mDNS, with the extra `lan`
 
 How a daemon wires them (`handler` is `async def handler(link: Link) -> None`; when it returns, the

@@ -18,6 +18,7 @@ One link:
 Across links, and into the store:
 
     table             what one peer says it holds
+    by_turns          queues that are served in turn
     replica           what this node holds, wants and tells, over all links
     intake            verifying what came, before it is stored
     fork_finding      a fork's proof from two spines and one segment of each side

@@ -12,9 +12,9 @@ from openledger_node.agreement.rounds import Round
 from scripts.simulation import assembly
 from scripts.simulation.assembly import Meeting, run_meeting
 
-SEEDS = (5, 16, 49, 68)
+SEEDS = (5, 94, 49, 68)
 """A copied home, a seat that forks and signs all, one that signs all, one that shows two histories;
-the last two meet every situation between them.
+the second and the last meet every situation between them.
 """
 
 _played: dict[int, Meeting] = {}
@@ -40,8 +40,8 @@ def test_the_seeds_of_the_suite_meet_what_agreement_is_for() -> None:
 
 
 def test_a_seed_plays_the_same_run_again() -> None:
-    assert run_meeting(16) == played(16)
-    assert played(16).trace != played(68).trace
+    assert run_meeting(94) == played(94)
+    assert played(94).trace != played(68).trace
 
 
 def test_seats_that_vote_without_a_certificate_are_found_out(
@@ -57,4 +57,4 @@ def test_finals_that_do_not_carry_their_certificate_are_found_out(
 ) -> None:
     monkeypatch.setattr(Round, "_pool", lambda self, *arguments: None)
     monkeypatch.setattr(machine, "_is_skipped", lambda round_, view: False)
-    assert any(run_meeting(seed).problems for seed in (34, 46))
+    assert any(run_meeting(seed).problems for seed in (118,))

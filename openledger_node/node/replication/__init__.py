@@ -6,5 +6,6 @@
 - `serving.py`  answering a peer's WANTs
 - `fetching.py` what this node has asked for, from the first answer to the last leaf
 - `admission.py` whose logs are taken in
+- `turns.py`    how the links share the task that reads them all
 - `engine.py`   all links together: the hub that a daemon, a round of sync and the simulator run
 """
