@@ -191,6 +191,18 @@ class PurseTable(Table[Purse]):
         self.known(account).balance -= amount
         return True
 
+    def delta(self) -> Delta:
+        """The changes. Sums since the beginning stop at what they may come to: the same credits can
+        be earned again and again, and nobody may so bring the ledger to an integer past E1.
+        """
+        for key in self.changed:
+            purse = self.live[key]
+            if purse is not None:
+                for name in records.PURSE_SUMS:
+                    if getattr(purse, name) > records.MAX_SUM:
+                        setattr(purse, name, records.MAX_SUM)
+        return super().delta()
+
 
 class Tables:
     """Every table of the state, and the single records."""
