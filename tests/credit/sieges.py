@@ -17,6 +17,7 @@ from msgspec import structs
 from openledger_node.credit import views
 from openledger_node.credit.inputs import Cut
 from openledger_node.ledger import forks, kinds, merkle
+from openledger_node.ledger.accounts import KEY_EVENT_KINDS
 from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.genesis import Params
 from openledger_node.ledger.heads import sign_head
@@ -75,9 +76,9 @@ class Siege(Play):
         """A receipt whose parts tie: even weights, a fee of a few micro-credits, or of all."""
         state, epoch, draw = self.ledger.state, self.ledger.epoch + 1, self.rng.choice
         live = [
-            (each, grant.remaining_micro)
+            (each, of.remaining_micro)
             for each in self.ids["grant"][-20:]
-            if (grant := views.grant(state, each)) is not None and grant.remaining_micro
+            if (of := views.grant(state, each)) is not None and of.remaining_micro
         ]
         if not live:
             return
@@ -310,7 +311,7 @@ class Siege(Play):
             who.rotate_event(),
             who.add_device_event(key("racer", len(self.everything))),
         ]
-        kinds_of = {shape: kind for kind, shape in kinds.KEY_EVENT_KINDS.items()}
+        kinds_of = {shape: kind for kind, shape in KEY_EVENT_KINDS.items()}
         for event in self.rng.sample(events, self.rng.randint(1, 3)):
             self.rng.choice(self.logs[who.id]).append(kinds_of[type(event)], event)
         return None
