@@ -77,7 +77,7 @@ def heir_of_a_seat(*, again: bool) -> tuple[Ledger, bytes, bytes]:
     return ledger, use, heirs_log.ids[-1]
 
 
-@pytest.mark.rule("CH", "A10")
+@pytest.mark.rule("C4", "A10")
 @pytest.mark.parametrize("again", [False, True])
 def test_a_device_votes_once_on_a_challenge_whichever_account_has_its_seat(again: bool) -> None:
     ledger, use, last = heir_of_a_seat(again=again)

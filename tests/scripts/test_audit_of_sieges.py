@@ -21,7 +21,7 @@ def test_the_program_and_the_node_agree_on_ledgers_under_siege(program: Any) -> 
         compare(program, make(Random(seed)).run(epochs=8, count=30))
 
 
-@pytest.mark.rule("CH", "A10")
+@pytest.mark.rule("C4", "A10")
 @pytest.mark.parametrize("again", [False, True])
 def test_the_program_counts_a_device_once_whichever_account_has_its_seat(
     program: Any, again: bool
