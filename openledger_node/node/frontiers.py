@@ -5,9 +5,9 @@ held when any history of its log that is held here has it. Marks that frontiers 
 growing alone will not bring are asked for (`unheld_marks`), so that in time all seats hold what the
 others speak of.
 
-Of logs that no cut has yet, those that came first are named first, and where there are too many they
-take half of a frontier: whoever makes new accounts by the thousand, epoch after epoch, keeps nobody
-else's log out of the cuts.
+Of logs that no cut has yet, those that came first are named first, and where there are too many
+they take half of a frontier: whoever makes new accounts by the thousand, epoch after epoch, keeps
+nobody else's log out of the cuts.
 
 A leader may have shown the proposal that was decided on a history that some seats were not shown,
 and the cut may have closed its log before it. So a frontier also names the history that holds the
@@ -137,7 +137,9 @@ def held_by(snapshot: Snapshot) -> Held:
 
     def changed() -> list[SignedHead]:
         aside = decided_aside(snapshot)
-        first, old, new = [] if aside is None else [aside], [], []
+        first: list[SignedHead] = [] if aside is None else [aside]
+        old: list[SignedHead] = []
+        new: list[SignedHead] = []
         for log in snapshot.logs():
             mark = snapshot.cut_mark(log.log_id)
             if log.head is not None and log.head.size > (mark.size if mark else 0):
