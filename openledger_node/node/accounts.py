@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from openledger_node.credit import views
 from openledger_node.ledger.accounts import (
+    MAX_RETIRED_LOGS,
     AccountAddDevice,
     AccountRetireDevice,
     AccountRotate,
@@ -341,15 +342,24 @@ def device_join(
 
 
 def device_retire(core: NodeCore, text: str) -> Recorded:
-    """Closes all logs of a device of the own account where this home last saw them."""
+    """Closes all logs of a device of the own account where this home last saw them.
+
+    Those that one event has no room to list close where they stood in the last cut. So those are
+    listed first that a cut has, of them those that have grown since, and of all those that came
+    first: who stole the device's key may have opened any number.
+    """
     raw = _device(core, text)
     chain = _chain(core, core.account_id)
+    found = []
     with core.store.read() as snapshot:
-        logs = tuple(
-            (log.log_id, log.head.size)
-            for log in snapshot.logs()
-            if log.genesis.device == raw and log.head is not None
-        )
+        for log in snapshot.logs():
+            owner = log.genesis.account_id, log.genesis.device
+            if owner == (core.account_id, raw) and log.head is not None:
+                mark = snapshot.cut_mark(log.log_id)
+                rank = 2 if mark is None else int(mark.size == log.head.size)
+                found.append((rank, (log.log_id, log.head.size)))
+    found.sort(key=lambda each: each[0])
+    logs = tuple(log for _, log in found[:MAX_RETIRED_LOGS])
     so_far = [chain.account_id, chain.n, chain.digest, raw, logs]
     signatures = root_signatures(core.ledger_id, so_far, _root_signers(core, chain))
     body = AccountRetireDevice(chain.account_id, chain.n, chain.digest, raw, logs, signatures)
