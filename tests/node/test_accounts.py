@@ -9,13 +9,9 @@ from pathlib import Path
 import pytest
 
 from openledger_node.api import device_join, initialise, open_home
-from openledger_node.ledger.accounts import MAX_RETIRED_LOGS
 from openledger_node.ledger.errors import BadInput, OlnError, Refused, UsageError
-from openledger_node.ledger.events import LogGenesis
 from openledger_node.node import keyfiles
-from openledger_node.store.ingest import ingest
 from tests.kit.homes import GRANTED_MICRO, WITNESS, Coop, ready, words
-from tests.kit.ledgerkit import MemoryLog
 
 
 @pytest.fixture
@@ -378,38 +374,6 @@ def test_a_retired_device_writes_no_more(alice: Coop) -> None:
     assert [item.retired for item in alice["alice"].device_list().devices] == [False, True]
     with pytest.raises(Refused):
         alice["alice"].device_retire(device)
-
-
-@pytest.mark.rule("K4")
-def test_a_thief_with_more_logs_than_a_retirement_lists_is_retired_all_the_same(
-    alice: Coop,
-) -> None:
-    """A stolen device key opens hundreds of logs. Those that are not listed close where they stood
-    in the last cut, so nothing of them is lost that was final.
-    """
-    invitation = alice.place / "invitation.json"
-    alice["alice"].device_invite(invitation)
-    device_join(alice.place / "laptop", invitation, clock_ms=alice.clock)
-    alice.ids["laptop"] = alice.ids["alice"]
-    alice.carry("alice", "laptop")
-    kept = alice["laptop"].datanet_create("before it was stolen")
-    alice.settle()
-    also = alice["laptop"].datanet_create("not final when it was retired")
-    alice.carry("laptop", "alice")
-    laptop, home = alice["laptop"].core, alice["alice"].core
-    for number in range(MAX_RETIRED_LOGS + 40):
-        nonce = number.to_bytes(16, "big")
-        account = (laptop.account_id, laptop.device)
-        log = MemoryLog(
-            LogGenesis(1, laptop.ledger_id, *account, nonce, None), laptop.key("device")
-        )
-        log.append("datanet.create", _datanet(f"by the thief {number}"))
-        ingest(home.store, log.genesis, log.head().signed, [log.leaves])
-    alice["alice"].device_retire(laptop.device.hex())
-    alice.settle()
-    assert [item.retired for item in alice["alice"].device_list().devices] == [False, True]
-    for made in (kept, also):
-        assert alice[WITNESS].show(made.datanet_id).status == "final"
 
 
 def test_a_device_cannot_retire_itself_nor_one_it_does_not_know(alice: Coop) -> None:
