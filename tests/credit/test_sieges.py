@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openledger_node.credit import views
+from openledger_node.credit import phase_answers, views
+from openledger_node.credit.books import Books
 from openledger_node.ledger import kinds
 from openledger_node.ledger.kinds import PPM
 from openledger_node.ledger.votes import WitnessReady, WitnessSet
@@ -84,4 +85,37 @@ def test_a_device_votes_once_on_a_challenge_whichever_account_has_its_seat(again
     assert views.void_reason(ledger.state, last) == (("CH", "voted_before") if again else None)
     held = views.receipt(ledger.state, use)
     assert held is not None and (held.held_until_epoch, held.held_micro) == (None, 430)
+    compare(ledger)
+
+
+@pytest.mark.rule("C4")
+def test_many_providers_found_out_in_one_epoch_cost_one_look_at_what_is_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Accounts, uses without a grant and challenges cost nothing; each upheld challenge reaches all
+    receipts of its provider.
+    """
+    looks: list[int] = []
+    whole = phase_answers._unmatured
+
+    def counted(books: Books) -> dict[bytes, list[bytes]]:
+        looks.append(books.epoch)
+        return whole(books)
+
+    monkeypatch.setattr(phase_answers, "_unmatured", counted)
+    ledger = Ledger.network(["seat"], ["seat"], maturity_epochs=5, dispute_epochs=5)
+    seat, liars = ledger.accounts["seat"], [ledger.account(f"liar-{n}") for n in range(12)]
+    used = seat.add("model.register", model())
+    ledger.close_epoch()
+    uses = {liar.id: [liar.add("use.receipt", receipt(used)) for _ in range(3)] for liar in liars}
+    ledger.close_epoch()
+    for liar in liars:
+        seat.add("audit.challenge", (uses[liar.id][1], "evidence_withheld"))
+    ledger.close_epoch()
+    for liar in liars:
+        seat.add("audit.verdict", (uses[liar.id][1], 1))
+    ledger.close_epoch()
+    assert looks == [4]
+    ends = {views.receipt(ledger.state, use).status for ids in uses.values() for use in ids}  # type: ignore[union-attr]
+    assert ends == {"upheld"}
     compare(ledger)
