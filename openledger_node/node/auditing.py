@@ -11,10 +11,15 @@ less is said in attribution/audit.py.
 - J3 A seat votes 1 on a derivation that its contribution's account has not accepted when it finds
   the same map over the texts that it holds. It looks once an epoch, for the first `dispute_epochs`
   epochs, and never votes 0: it may hold fewer texts than whoever claimed it.
+
+Challenges and claims cost nothing, and looking into one may take seconds. So a seat looks into some
+at a time and votes on epochs in between; into claims in an order that the last cut gives, the same
+for all seats, in which nobody can make sure to come first.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -43,10 +48,13 @@ from openledger_node.node.reading import Located, body_of, find_event, must_find
 from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.writer import Draft
 
-MAX_VERDICTS_AT_ONCE: Final = 100
-"""Receipts that a seat audits before one epoch; the others wait for the next one."""
+MAX_RECEIPTS_AT_ONCE: Final = 100
+"""Receipts that a seat audits before it looks after its epoch again."""
+MAX_CLAIMS_AT_ONCE: Final = 4
+"""Claims of derivation that it looks into: each may be of a large contribution."""
 
 
+_MORE: Final = "more to judge"
 _VERDICT: Final = b"audit.verdict"
 _KIND_WINDOW_BYTES: Final = 32
 
@@ -202,29 +210,54 @@ def _other_epochs(snapshot: Snapshot, receipt_id: bytes, body: UseReceipt) -> li
 
 
 def judge_challenges(core: NodeCore, progress: Progress = no_progress) -> list[Draft]:
-    """The votes that this home's seat has to cast now (J1 to J3).
+    """The votes that this home's seat has to cast now (J1 to J3), as far as it comes at a time.
 
     What it looked at in vain it looks at again when another epoch is final, or when what was absent
     has come: a daemon asks often.
     """
+    drafts, more = _judge(core, progress)
+    core.looked.put(_MORE, more)
+    return drafts
+
+
+def file_verdicts(core: NodeCore, progress: Progress = no_progress) -> int:
+    """Casts the votes that are due, as far as it comes at a time; how many."""
+    drafts = judge_challenges(core, progress)
+    if drafts:
+        core.append(drafts)
+    return len(drafts)
+
+
+def has_more_to_judge(core: NodeCore) -> bool:
+    """Whether the last look at challenges and claims left some for the next one."""
+    return bool(core.looked.get(_MORE))
+
+
+def _judge(core: NodeCore, progress: Progress) -> tuple[list[Draft], bool]:
+    """(votes, whether there is more to look at)."""
     with core.store.read() as snapshot:
         rules = views.rules(snapshot.state)
         if (core.account_id, core.device) not in rules.seats:
-            return []
+            return [], False
         receipts = [receipt.receipt_id for receipt in views.open_challenges(snapshot.state)]
         claims = _claims(core, snapshot, rules.params.dispute_epochs)
         if not receipts and not claims:
-            return []
+            return [], False
         under_way = _votes_under_way(core, snapshot)
         epoch = snapshot.last_epoch()
         scopes: PastScopes | None = None
         drafts: list[Draft] = []
+        room = {False: MAX_RECEIPTS_AT_ONCE, True: MAX_CLAIMS_AT_ONCE}
+        more = False
         for target in (*receipts, *claims):
             voted = target in under_way or core.device in views.votes(snapshot.state, target)
-            if voted or core.looked.get((epoch, target)) or len(drafts) == MAX_VERDICTS_AT_ONCE:
+            if voted or core.looked.get((epoch, target)):
                 continue
             vote: bool | None
             claim = views.derivation(snapshot.state, target)
+            if not room[claim is not None]:
+                more = True
+                continue
             if claim is not None:
                 vote = _is_found_here(snapshot, claim, progress) or None
                 is_idle = vote is None
@@ -235,19 +268,24 @@ def judge_challenges(core: NodeCore, progress: Progress = no_progress) -> list[D
                 drafts.append(core.draft("audit.verdict", AuditVerdict(target, int(vote))))
             elif is_idle:
                 core.looked.put((epoch, target), True)
-    return drafts
+            if vote is not None or is_idle:  # what is only awaited was not looked into
+                room[claim is not None] -= 1
+    return drafts, more
 
 
 def _claims(core: NodeCore, snapshot: Snapshot, hold_epochs: int) -> tuple[bytes, ...]:
     """The derivations that wait for votes; looking through all of them once an epoch."""
-    key = snapshot.last_epoch(), b"claims"
+    epoch = snapshot.last_epoch()
+    key = epoch, b"claims"
     found: tuple[bytes, ...] | None = core.looked.get(key)
     if found is None:
-        found = tuple(
+        cut_id = snapshot.must_epoch(epoch).cut_id
+        waiting = [
             view.derivation_id
             for view in views.derivations(snapshot.state)
-            if view.status == "pending" and view.epoch + hold_epochs > snapshot.last_epoch()
-        )
+            if view.status == "pending" and view.epoch + hold_epochs > epoch
+        ]
+        found = tuple(sorted(waiting, key=lambda each: hashlib.sha256(cut_id + each).digest()))
         core.looked.put(key, found)
     return found
 
@@ -259,14 +297,6 @@ def _is_found_here(snapshot: Snapshot, claim: views.DerivationView, progress: Pr
     if not isinstance(body, DataDerivation):
         return False
     return is_borne_out(snapshot, body, progress)
-
-
-def file_verdicts(core: NodeCore, progress: Progress = no_progress) -> int:
-    """Casts the votes that are due; how many."""
-    drafts = judge_challenges(core, progress)
-    if drafts:
-        core.append(drafts)
-    return len(drafts)
 
 
 def _votes_under_way(core: NodeCore, snapshot: Snapshot) -> frozenset[bytes]:

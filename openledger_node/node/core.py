@@ -45,7 +45,7 @@ MAX_SCOPES_KEPT: Final = 8
 A corpus of 100 MB takes about 2 GB as tokens; most are far smaller.
 """
 
-MAX_LOOKED_KEPT: Final = 1_000
+MAX_LOOKED_KEPT: Final = 2**16
 """Challenges that a seat looked at in vain in this epoch."""
 
 MAX_MAPS_KEPT: Final = 64

@@ -47,6 +47,9 @@ from openledger_node.store.view_epochs import EpochRecord
 MAX_OWN_EVENTS: Final = 16
 """Events that one seat says in one epoch: five in a good one, a few more after skipped views."""
 
+LOOKS_AT_A_CLOSE: Final = 16
+"""How often a seat that closes an epoch looks at what challenges and claims are left."""
+
 STATES_BEHIND: Final = 2
 """Epochs before the newest whose states may still come in."""
 
@@ -283,7 +286,7 @@ def _ask_for_epoch(core: NodeCore, seats: int, progress: Progress) -> EpochClose
         idle = not is_due(snapshot)
         idle = idle and not load_round(core, snapshot, snapshot.last_epoch() + 1).frontiers
     voter = Voter(core, now_ms=core.clock_ms)
-    file_verdicts(core, progress)
+    _file_many_verdicts(core, progress)
     voter.step(closing=not idle)
     if catch_up(core, progress=progress):
         voter.step()
@@ -296,7 +299,7 @@ def _ask_for_epoch(core: NodeCore, seats: int, progress: Progress) -> EpochClose
 def _close(core: NodeCore, progress: Progress) -> EpochClosed:
     catch_up(core, progress=progress)
     sign_missing_state(core)
-    file_verdicts(core, progress)
+    _file_many_verdicts(core, progress)
     with core.store.read() as snapshot:
         epoch = snapshot.last_epoch() + 1
         round_ = load_round(core, snapshot, epoch)
@@ -312,11 +315,23 @@ def _close(core: NodeCore, progress: Progress) -> EpochClosed:
         return _report(snapshot, folded, "")
 
 
-def file_verdicts(core: NodeCore, progress: Progress = no_progress) -> None:
-    """The seat's votes on challenged receipts, which this epoch can count."""
+def file_verdicts(core: NodeCore, progress: Progress = no_progress) -> bool:
+    """The seat's votes on challenged receipts, which this epoch can count; whether it has more to
+    look at.
+    """
     from openledger_node.node import auditing  # it reads the store by modules that import this one
 
     auditing.file_verdicts(core, progress)
+    return auditing.has_more_to_judge(core)
+
+
+def _file_many_verdicts(core: NodeCore, progress: Progress) -> None:
+    """As `file_verdicts`, several times over: where an epoch is closed by hand, and when it is
+    time to, nobody looks on a little later.
+    """
+    for _ in range(LOOKS_AT_A_CLOSE):
+        if not file_verdicts(core, progress):
+            break
 
 
 def _may_vote(core: NodeCore, resume: bool) -> int:

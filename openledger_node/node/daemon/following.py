@@ -30,6 +30,8 @@ COMPARE_S: Final = 15.0
 ten seconds (Y9), and the rounds of replication need some of them.
 """
 LOOK_FOR_ANSWERS_S: Final = 1.0
+LOOK_ON_S: Final = 1.0
+"""Between two looks at challenges and claims, where one left some: others may speak meanwhile."""
 GATHER_S: Final = 0.02
 """What arrives together is folded together."""
 
@@ -143,7 +145,7 @@ class Follower:
                 self._compare()
             self._vote_at_s = trio.current_time() + LOOK_FOR_ANSWERS_S
             return
-        await self._io(file_verdicts, self._core)
+        more = await self._io(file_verdicts, self._core)
         wait_ms = await self._io(self._voter.step)
         self._said()
         for epoch, seat, what in sorted(self._voter.accused - self._accused):
@@ -151,8 +153,9 @@ class Follower:
         self._accused = set(self._voter.accused)
         if await self._io(catch_up, self._core):
             self.poke()  # the own vote decided the epoch
-        elif wait_ms is not None:
-            self._vote_at_s = trio.current_time() + wait_ms / 1000
+        elif wait_ms is not None or more:
+            waits_s = LOOK_ON_S if wait_ms is None else wait_ms / 1000
+            self._vote_at_s = trio.current_time() + (min(LOOK_ON_S, waits_s) if more else waits_s)
 
     async def _close(self) -> None:
         closed = await self._io(close_epoch, self._core)
