@@ -154,6 +154,17 @@ def branches_erased(snapshot: Snapshot, body: UseReceipt) -> int:
     return sum(view is not None and view.erased for view in named)
 
 
+def is_short(snapshot: Snapshot, body: UseReceipt, branches: Sequence[Branch], gone: int) -> bool:
+    """Whether more branches are gone than went with erased contributions that the receipt names.
+
+    The others may have gone with erased ones that it does not name; or somebody took them out, and
+    whoever has the evidence as it was made can supply them.
+    """
+    shown = {branch.contribution_id for branch in branches}
+    unseen = [views.contribution(snapshot.state, k) for k, _ in body.weights if k not in shown]
+    return gone > sum(view is not None and view.erased for view in unseen)
+
+
 def _common_since(snapshot: Snapshot) -> dict[bytes, int]:
     """{common text: the epoch that made it one}. Reads the logs only when there are any."""
     state = snapshot.state

@@ -40,7 +40,7 @@ from openledger_node.ledger.kinds import (
     parse_body,
 )
 from openledger_node.ledger.payload import decode_payload
-from openledger_node.node.audit_scopes import PastScope, PastScopes, branches_erased
+from openledger_node.node.audit_scopes import PastScope, PastScopes, branches_erased, is_short
 from openledger_node.node.claims import own_payload
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.derivations import is_borne_out
@@ -54,6 +54,8 @@ MAX_CLAIMS_AT_ONCE: Final = 4
 """Claims of derivation that it looks into: each may be of a large contribution."""
 
 
+_BY_WHAT_IS_MISSING: Final = (Ground.BETTER_SPAN, Ground.DERIVATION, Ground.ARITHMETIC)
+"""What an honest receipt can be found guilty of by evidence that somebody took branches out of."""
 _MORE: Final = "more to judge"
 _VERDICT: Final = b"audit.verdict"
 _KIND_WINDOW_BYTES: Final = 32
@@ -167,6 +169,11 @@ def _audit(snapshot: Snapshot, held: _Held, scopes: PastScopes) -> Audited:
 
     scope = scope_at(body.snapshot_epoch)
     findings = _findings(held, scope)
+    if findings and findings[0].ground in _BY_WHAT_IS_MISSING:
+        if is_short(snapshot, body, held.branches, held.gone):
+            return Audited(
+                held.receipt_id, _absent("branches of the evidence are missing"), (), True
+            )
     if findings and findings[0].ground in (Ground.BETTER_SPAN, Ground.SNAPSHOT):
         for epoch in _other_epochs(snapshot, held.receipt_id, body):
             if not _findings(held, scope_at(epoch)):
