@@ -169,11 +169,9 @@ def _audit(snapshot: Snapshot, held: _Held, scopes: PastScopes) -> Audited:
 
     scope = scope_at(body.snapshot_epoch)
     findings = _findings(held, scope)
-    if findings and findings[0].ground in _BY_WHAT_IS_MISSING:
-        if is_short(snapshot, body, held.branches, held.gone):
-            return Audited(
-                held.receipt_id, _absent("branches of the evidence are missing"), (), True
-            )
+    doubtful = bool(findings) and findings[0].ground in _BY_WHAT_IS_MISSING
+    if doubtful and is_short(snapshot, body, held.branches, held.gone):
+        return Audited(held.receipt_id, _absent("branches of the evidence are missing"), (), True)
     if findings and findings[0].ground in (Ground.BETTER_SPAN, Ground.SNAPSHOT):
         for epoch in _other_epochs(snapshot, held.receipt_id, body):
             if not _findings(held, scope_at(epoch)):
