@@ -29,7 +29,7 @@ from openledger_node.ledger.errors import Refused, StoreDamaged
 from openledger_node.ledger.genesis import RULES_VERSION, quorum
 from openledger_node.ledger.heads import Mark
 from openledger_node.node.core import NodeCore, Progress, no_progress
-from openledger_node.node.frontiers import StoredHistories, held_by, unheld_marks
+from openledger_node.node.frontiers import StoredHistories, held_by, unheld_logs, unheld_marks
 from openledger_node.node.results import EpochClosed
 from openledger_node.node.witness_logs import (
     load_round,
@@ -191,6 +191,21 @@ def missing_marks(core: NodeCore, snapshot: Snapshot) -> list[Mark]:
         if elsewhere and not histories.shows(mark):
             missing.append(mark)
     return missing
+
+
+def missing_logs(core: NodeCore, snapshot: Snapshot) -> tuple[set[bytes], dict[int, set[bytes]]]:
+    """The logs that the next cut names and that are not held so far; and, where this home has a
+    seat, by seat those that its frontiers name: it cannot vote without them.
+    """
+    round_ = load_round(core, snapshot, snapshot.last_epoch() + 1)
+    decided = round_.decision(snapshot.cut_marks())
+    by_cut = unheld_logs(snapshot, decided.changed) if decided is not None else set()
+    by_seat: dict[int, set[bytes]] = {}
+    if decided is None and round_.seats.index_of(core.account_id, core.device) is not None:
+        for seat, body in round_.reports.values():
+            named = unheld_logs(snapshot, (head.mark for head in body.heads))
+            by_seat[seat] = by_seat.get(seat, set()) | named
+    return by_cut, by_seat
 
 
 def collect_states(core: NodeCore, first: int) -> None:

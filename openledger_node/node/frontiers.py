@@ -128,6 +128,16 @@ def unheld_marks(snapshot: Snapshot, rounds: Iterable[Round]) -> list[Mark]:
     return sorted(found)[:MAX_UNHELD_MARKS]
 
 
+def unheld_logs(snapshot: Snapshot, marks: Iterable[Mark]) -> set[bytes]:
+    """The logs of which less is held here, of any history, than marks name."""
+    found = set()
+    for mark in marks:
+        log = snapshot.log(mark.log_id)
+        if log is None or log.head is None or log.head.size < mark.size:
+            found.add(mark.log_id)
+    return found
+
+
 def held_by(snapshot: Snapshot) -> Held:
     """What a seat knows when it speaks.
 

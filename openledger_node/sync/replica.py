@@ -384,6 +384,13 @@ class Replica:
             state.refused[fetch.name] = MAX_SEQ if for_good else fetch.offered
         self.fetched(fetch)
 
+    def reconsider(self, log_id: bytes) -> None:
+        """This node takes a log now that it may have refused for good."""
+        for state in self._links.values():
+            state.refused.pop(state.table.name(log_id), None)
+        if log_id not in self._in_flight:
+            self._offer_again(log_id)
+
     def suspect(self, mark: Mark, link: int) -> None:
         """A history shown on a link up to a signed mark does not extend the one held here (X3).
 

@@ -18,7 +18,13 @@ from openledger_node.credit import views
 from openledger_node.ledger.errors import OlnError
 from openledger_node.ledger.heads import Mark
 from openledger_node.node.core import NodeCore
-from openledger_node.node.epochs import catch_up, close_epoch, file_verdicts, missing_marks
+from openledger_node.node.epochs import (
+    catch_up,
+    close_epoch,
+    file_verdicts,
+    missing_logs,
+    missing_marks,
+)
 from openledger_node.node.erasing import honour_erasures
 from openledger_node.node.replication.payloads import Sought
 from openledger_node.node.sharing import WishList
@@ -39,7 +45,8 @@ Io = Callable[..., Awaitable[Any]]
 
 
 class Follower:
-    """The tasks that fold. `needed(marks)` hears of marks that a cut names and no log here has.
+    """The tasks that fold. `needed(marks)` hears of marks that a cut names and no log here has,
+    `admit` of logs that are to be taken in, whoever wrote them.
 
     `said()` hears that the own log grew by votes, `compare()` that a seat waits to hear who holds
     what this home holds.
@@ -53,6 +60,7 @@ class Follower:
         needed: Callable[[Sequence[Mark]], None],
         seek: Callable[[Sequence[Sought]], None],
         *,
+        admit: Callable[[set[bytes], dict[int, set[bytes]]], None],
         voter: Voter,
         said: Callable[[], None],
         compare: Callable[[], None],
@@ -61,6 +69,7 @@ class Follower:
         self._io = io
         self._log = log
         self._needed = needed
+        self._admit = admit
         self._seek = seek
         self._wishes = WishList(core)
         self._voter = voter
@@ -128,7 +137,9 @@ class Follower:
         if epoch != self._looked_at:  # another process may have folded it
             self._looked_at = epoch
             self._seek(await self._io(self._wishes.look))
-        self._needed(await self._io(self._missing))
+        marks, logs = await self._io(self._missing)
+        self._admit(*logs)
+        self._needed(marks)
         await self._vote()
 
     async def _vote(self) -> None:
@@ -166,6 +177,6 @@ class Follower:
         with self._core.store.read() as snapshot:
             return snapshot.last_epoch()
 
-    def _missing(self) -> list[Mark]:
+    def _missing(self) -> tuple[list[Mark], tuple[set[bytes], dict[int, set[bytes]]]]:
         with self._core.store.read() as snapshot:
-            return missing_marks(self._core, snapshot)
+            return missing_marks(self._core, snapshot), missing_logs(self._core, snapshot)

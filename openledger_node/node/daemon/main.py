@@ -97,6 +97,7 @@ class Daemon:
             log,
             self._needed,
             self.hub.seek,
+            admit=self.hub.admit,
             voter=voter,
             said=self._own_grown,
             compare=self.hub.ask_everybody,

@@ -13,7 +13,7 @@ What each task owns, and may not do:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -184,6 +184,16 @@ class Hub:
         for mark in marks:
             self.replica.need(mark)
         if marks:
+            self.wake_all()
+
+    def admit(self, by_cut: Iterable[bytes], by_seat: Mapping[int, Iterable[bytes]]) -> None:
+        """The next cut names these logs, and the seats' frontiers those, and they are not here:
+        they are taken in now, though they may have been refused before.
+        """
+        fresh = self.admission.named_by_cut(by_cut) | self.admission.named_by_frontiers(by_seat)
+        for log_id in sorted(fresh):
+            self.replica.reconsider(log_id)
+        if fresh:
             self.wake_all()
 
     def ask_everybody(self) -> None:
