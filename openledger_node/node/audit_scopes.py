@@ -20,7 +20,7 @@ from openledger_node.ledger.errors import BadInput, UsageError
 from openledger_node.ledger.kinds import DataContribute, UseReceipt
 from openledger_node.node.core import NodeCore, Progress
 from openledger_node.node.derivation_maps import MapsInForce, maps_in_force
-from openledger_node.node.reading import body_of, events_of, find_event
+from openledger_node.node.reading import body_of, events_read, find_event
 from openledger_node.node.retrieval import (
     HeldTexts,
     Retrieved,
@@ -172,10 +172,7 @@ def _common_since(snapshot: Snapshot) -> dict[bytes, int]:
     since: dict[bytes, int] = {}
     if not common:
         return since
-    for found in events_of(snapshot, "data.commons"):
-        epoch = snapshot.epoch_of(found.log.log_id, found.seq)
-        if epoch is None or views.void_reason(state, found.event_id) is not None:
-            continue
+    for found, epoch in events_read(snapshot, "data.commons"):
         try:
             named = body_of(found).contribution
         except BadInput:

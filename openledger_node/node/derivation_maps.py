@@ -20,7 +20,7 @@ from openledger_node.ledger.errors import BadInput
 from openledger_node.ledger.kinds import AccountAccept, DataDerivation
 from openledger_node.node.caches import Recent
 from openledger_node.node.claims import own_payload
-from openledger_node.node.reading import body_of, events_of, find_event
+from openledger_node.node.reading import body_of, events_read, find_event
 from openledger_node.node.witness_logs import seat_set_of
 from openledger_node.store.snapshot import Snapshot
 
@@ -159,16 +159,14 @@ class _History:
 
     def _read(self) -> dict[tuple[bytes, bytes], int]:
         accepted: dict[tuple[bytes, bytes], int] = {}
-        for found in events_of(self._snapshot, "account.accept", "audit.verdict"):
-            epoch = self._snapshot.epoch_of(found.log.log_id, found.seq)
-            if epoch is None or views.void_reason(self._snapshot.state, found.event_id):
-                continue
+        for found, epoch in events_read(self._snapshot, "account.accept", "audit.verdict"):
             try:
                 body = body_of(found)
             except BadInput:
                 continue
             if isinstance(body, AccountAccept):
-                accepted.setdefault((body.target, found.log.genesis.account_id), epoch)
+                key = body.target, found.log.genesis.account_id
+                accepted[key] = min(epoch, accepted.get(key, epoch))
             elif body.upheld:
                 vote = epoch, found.log.genesis.device
                 self._upheld.setdefault(body.target, []).append(vote)
