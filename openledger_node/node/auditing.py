@@ -328,6 +328,8 @@ def _vote(
     """
     receipt = views.receipt(snapshot.state, receipt_id)
     until = receipt.held_until_epoch or 0 if receipt is not None else 0
+    if receipt is not None:  # the rules may have come to hold challenges longer meanwhile
+        hold_epochs = min(hold_epochs, until - receipt.epoch)
     waits = snapshot.last_epoch() + 1 < until - hold_epochs // 2
     try:
         audited = audit_receipt(snapshot, receipt_id, scopes=scopes)

@@ -12,6 +12,7 @@ import pytest
 from openledger_node.attribution.evidence import without_branches
 from openledger_node.ledger.payload import decode_payload
 from openledger_node.node import auditing, erasing
+from openledger_node.node.core import no_progress
 from openledger_node.node.replication.payloads import PayloadSeeker, Sought
 from openledger_node.node.sharing import WishList
 from openledger_node.sync.payloads import PayloadIntake, plan
@@ -104,6 +105,22 @@ def test_a_seat_that_was_given_truncated_evidence_looks_for_the_whole_elsewhere(
     assert [item for item in wishes.look() if item.commit == commit] == [wanted]
     erasing.keep_payload(witness.store, commit, whole)
     assert [item for item in wishes.look() if item.commit == commit] == []
+
+
+@pytest.mark.rule("J2", "A10")
+def test_rules_that_hold_longer_from_now_on_cut_short_nobody_s_time_to_show_evidence(
+    slow: Ready,
+) -> None:
+    coop = slow.coop
+    receipt = slow.use(words("baker", 40, 64), FEE).receipt_id
+    coop.settle()
+    coop["user"].challenge(receipt, "arithmetic")
+    coop.settle()
+    with coop[WITNESS].core.store.read() as snapshot:
+        scopes = auditing.PastScopes(snapshot, no_progress)
+        for hold_epochs in (4, 100_000):
+            given = snapshot, bytes.fromhex(receipt), hold_epochs, scopes
+            assert auditing._vote(*given) == (None, False)
 
 
 class Link(Runner):
