@@ -53,6 +53,7 @@ LOOKS_AT_A_CLOSE: Final = 16
 STATES_BEHIND: Final = 2
 """Epochs before the newest whose states may still come in."""
 
+_ALL_HELD: Final = "all that it names is held"
 _WITNESS: Final = b"witness."
 _KIND_WINDOW_BYTES: Final = 32
 
@@ -202,9 +203,13 @@ def missing_logs(core: NodeCore, snapshot: Snapshot) -> tuple[set[bytes], dict[i
     by_cut = unheld_logs(snapshot, decided.changed) if decided is not None else set()
     by_seat: dict[int, set[bytes]] = {}
     if decided is None and round_.seats.index_of(core.account_id, core.device) is not None:
-        for seat, body in round_.reports.values():
+        for event_id, (seat, body) in round_.reports.items():
+            if core.looked.get((_ALL_HELD, event_id)):
+                continue
             named = unheld_logs(snapshot, (head.mark for head in body.heads))
             by_seat[seat] = by_seat.get(seat, set()) | named
+            if not named:
+                core.looked.put((_ALL_HELD, event_id), True)
     return by_cut, by_seat
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from openledger_node.node.caches import Recent
 from openledger_node.node.epochs import missing_logs
 from openledger_node.node.replication import admission as admissions
 from openledger_node.node.replication.admission import STRANGERS_ROOMS
@@ -85,8 +86,12 @@ def test_a_seat_asks_for_the_logs_that_frontiers_name_and_anybody_for_those_of_a
         if log is not stranger:
             council.hold(log)
 
+    looked: Recent[Any] = Recent(16)
+
     def asked(account: bytes, device: bytes) -> Any:
-        core: Any = SimpleNamespace(ledger_id=council.ledger.id, account_id=account, device=device)
+        core: Any = SimpleNamespace(
+            ledger_id=council.ledger.id, account_id=account, device=device, looked=looked
+        )
         with council.store.read() as snapshot:
             return missing_logs(core, snapshot)
 
