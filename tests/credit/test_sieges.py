@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from openledger_node.credit import phase_answers, views
 from openledger_node.credit.books import Books
 from openledger_node.ledger import kinds
+from openledger_node.ledger.accounts import KeyChain
 from openledger_node.ledger.kinds import PPM
 from openledger_node.ledger.votes import WitnessReady, WitnessSet
 from tests.credit.sieges import Siege, crowded
 from tests.credit.test_naive_agrees import compare
-from tests.kit.ledgerkit import Ledger, contribution, model, receipt
+from tests.kit.ledgerkit import Ledger, contribution, key, model, receipt
 
 SITUATIONS = {
     *("A10/not_usable", "C2/unknown_account", "C3/withdrawn", "C4/disputed_before", "C8/too_many"),
@@ -118,4 +119,26 @@ def test_many_providers_found_out_in_one_epoch_cost_one_look_at_what_is_held(
     assert looks == [4]
     ends = {views.receipt(ledger.state, use).status for ids in uses.values() for use in ids}  # type: ignore[union-attr]
     assert ends == {"upheld"}
+    compare(ledger)
+
+
+@pytest.mark.rule("K4")
+def test_an_account_with_ever_more_devices_pays_the_same_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The fold goes on from one link of a chain to the next and copies nothing: else the key events
+    of one account would cost the square of their number.
+    """
+    ledger = Ledger.solo()
+    ada = ledger.account("ada")
+    for number in range(20):
+        ada.file(ada.add_device_event(key("device", number)))
+        if number % 5 == 0:
+            ada.file(ada.rotate_event())
+            ada.file(ada.retire_event(key("device", number)))
+    with monkeypatch.context() as patch:
+        patch.delattr(KeyChain, "then")
+        ledger.close_epoch()
+    found = views.chain(ledger.state, ada.id)
+    assert found is not None and len(found.devices) == 21
     compare(ledger)
