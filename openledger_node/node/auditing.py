@@ -51,7 +51,11 @@ from openledger_node.store.writer import Draft
 MAX_RECEIPTS_AT_ONCE: Final = 100
 """Receipts that a seat audits before it looks after its epoch again."""
 MAX_CLAIMS_AT_ONCE: Final = 4
-"""Claims of derivation that it looks into: each may be of a large contribution."""
+"""Claims of derivation that it looks into, as long as they are of small contributions."""
+CLAIM_TOKENS_AT_ONCE: Final = 2**21
+"""Of all texts that claims are about; a claim about more is looked into alone."""
+MAX_CLAIM_TOKENS: Final = 2**26
+"""A claim about more is left to others: a minute or two of work that costs its author nothing."""
 
 
 _BY_WHAT_IS_MISSING: Final = (Ground.BETTER_SPAN, Ground.DERIVATION, Ground.ARITHMETIC)
@@ -253,16 +257,20 @@ def _judge(core: NodeCore, progress: Progress) -> tuple[list[Draft], bool]:
         scopes: PastScopes | None = None
         drafts: list[Draft] = []
         room = {False: MAX_RECEIPTS_AT_ONCE, True: MAX_CLAIMS_AT_ONCE}
-        more = False
+        at_once, compared, more = CLAIM_TOKENS_AT_ONCE, 0, False
         for target in (*receipts, *claims):
             voted = target in under_way or core.device in views.votes(snapshot.state, target)
             if voted or core.looked.get((epoch, target)):
                 continue
             vote: bool | None
             claim = views.derivation(snapshot.state, target)
-            if not room[claim is not None]:
+            tokens = 0 if claim is None else _tokens_of(snapshot, claim)
+            if tokens > MAX_CLAIM_TOKENS:
+                continue
+            if not room[claim is not None] or (compared and compared + tokens > at_once):
                 more = True
                 continue
+            compared += tokens
             if claim is not None:
                 vote = _is_found_here(snapshot, claim, progress) or None
                 is_idle = vote is None
@@ -293,6 +301,17 @@ def _claims(core: NodeCore, snapshot: Snapshot, hold_epochs: int) -> tuple[bytes
         found = tuple(sorted(waiting, key=lambda each: hashlib.sha256(cut_id + each).digest()))
         core.looked.put(key, found)
     return found
+
+
+def _tokens_of(snapshot: Snapshot, claim: views.DerivationView) -> int:
+    """The tokens of the texts that a claim is about, as they were registered."""
+    found = find_event(snapshot, claim.derivation_id)
+    body = body_of(found) if found is not None else None
+    if not isinstance(body, DataDerivation):
+        return 0
+    named = [body.contribution, *(source for source, _ in body.sources)]
+    texts = [views.contribution(snapshot.state, each) for each in named]
+    return sum(view.tokens for view in texts if view is not None)
 
 
 def _is_found_here(snapshot: Snapshot, claim: views.DerivationView, progress: Progress) -> bool:

@@ -122,3 +122,31 @@ def test_a_seat_audits_so_many_receipts_at_a_time_and_none_in_vain_twice(
     for _ in range(5):
         assert auditing.judge_challenges(core) == []
     assert sorted(looked) == sorted(bytes.fromhex(receipt) for receipt in uses)
+
+
+@pytest.mark.rule("J3")
+def test_a_claim_about_much_text_is_looked_into_alone_and_one_about_too_much_never(
+    slow: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coop = slow.coop
+    copy = copied(slow)
+    coop.settle()
+    flood(coop, copy, 3)
+    coop.settle()
+    core = coop[WITNESS].core
+    looked: list[bytes] = []
+
+    def seen(snapshot: Any, claim: views.DerivationView, progress: Any) -> bool:
+        looked.append(claim.derivation_id)
+        return False
+
+    monkeypatch.setattr(auditing, "_is_found_here", seen)
+    monkeypatch.setattr(auditing, "MAX_CLAIM_TOKENS", 259)
+    assert auditing.judge_challenges(core) == []
+    assert (looked, auditing.has_more_to_judge(core)) == ([], False)
+    monkeypatch.setattr(auditing, "MAX_CLAIM_TOKENS", 260)
+    monkeypatch.setattr(auditing, "CLAIM_TOKENS_AT_ONCE", 300)
+    for turn in range(1, 4):
+        assert auditing.judge_challenges(core) == []
+        assert len(looked) == turn
+    assert not auditing.has_more_to_judge(core)
