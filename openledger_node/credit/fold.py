@@ -47,7 +47,7 @@ from openledger_node.ledger.merkle import EMPTY_ROOT
 from openledger_node.ledger.votes import seat_set_digest
 
 PHASES: Final = 8
-DIGEST_CHUNK: Final = 1_024
+DIGEST_CHUNK: Final = 128
 """Changes encoded at a time for the digest. Below 2^16: the array header of a chunk is 3 bytes."""
 _EVENT_PHASES: Final[tuple[tuple[int, HandlerTable], ...]] = (
     (2, phase_registrations.HANDLERS),
