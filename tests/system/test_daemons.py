@@ -277,7 +277,7 @@ def test_figures_are_read_on_loopback(town: Town) -> None:
 def test_a_wrong_setting_ends_the_daemon_with_a_hint(town: Town) -> None:
     for text, words in (
         ('[node]\nmetrics = "0.0.0.0:1"\n', "this machine alone"),
-        ('[node]\nlisten = "nowhere"\n', ""),
+        ('[node]\nlisten = "nowhere"\n', "nowhere"),
         ('[node]\nallow = ["x"]\n', "not a node id"),
     ):
         town.settings("ana", text)

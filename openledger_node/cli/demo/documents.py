@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 PYTHON: Final = "python"
@@ -105,9 +106,9 @@ def _package_texts(distribution: importlib.metadata.Distribution) -> Iterator[tu
         tests = any(part.strip("_") in ("tests", "test", "testing") for part in file.parts)
         if file.suffix != ".py" or tests or sources >= MAX_SOURCES:
             continue
-        path = distribution.locate_file(file)
+        path = Path(str(distribution.locate_file(file)))
         try:
-            source = path.read_bytes()  # type: ignore[attr-defined]
+            source = path.read_bytes()
         except OSError:
             continue
         if len(source) <= MAX_SOURCE_BYTES:

@@ -46,7 +46,7 @@ from openledger_node.node.core import NodeCore
 from openledger_node.node.daemon.following import Follower
 from openledger_node.node.daemon.indexer import Indexer
 from openledger_node.node.daemon.logs import daemon_log
-from openledger_node.node.daemon.metrics import serve_metrics
+from openledger_node.node.daemon.metrics import Figures, checked_loopback, serve_metrics
 from openledger_node.node.daemon.report import REPORT_S, sole_daemon, write_report
 from openledger_node.node.daemon.watching import Watcher
 from openledger_node.node.replication.engine import Hub
@@ -78,6 +78,9 @@ class Daemon:
         self._log = log
         self._config = core.config
         self._listen = [Endpoint.parse(text) for text in listen or [core.config.node_listen]]
+        # Settings are judged before a door is opened.
+        metrics = core.config.node_metrics
+        self._metrics = checked_loopback(metrics) if metrics else None
         self.listening = Listening()
         self._stored = peers.StoredBook(core)
         self._book = self._stored.book
@@ -151,9 +154,9 @@ class Daemon:
         nursery.start_soon(self._dialler.run)
         if config.node_lan:
             nursery.start_soon(self._discovery(bound).run)
-        if config.node_metrics:
+        if self._metrics is not None:
             self.listening.metrics_port = await nursery.start(
-                partial(serve_metrics, config.node_metrics, self.figures)
+                partial(serve_metrics, *self._metrics, self.figures)
             )
 
     def _discovery(self, bound: Sequence[Endpoint]) -> LanDiscovery:
@@ -330,9 +333,10 @@ class Daemon:
             ],
         }
 
-    def figures(self) -> dict[str, tuple[str, str, float]]:
+    def figures(self) -> Figures:
         """For Prometheus."""
         totals, replica = self.hub.totals, self.hub.replica
+        follows = int(not self.follower.failure)
         return {
             "links": ("gauge", "Links that are up.", len(self.hub.links)),
             "logs": ("gauge", "Logs held.", len(replica.marks)),
@@ -340,7 +344,7 @@ class Daemon:
             "events_received_total": ("counter", "Events stored from peers.", totals.events_in),
             "forks": ("gauge", "Logs known to be forked.", len(replica.forks)),
             "links_ended_total": ("counter", "Links that ended.", sum(totals.links_ended.values())),
-            "following": ("gauge", "1 while nothing stops the fold.", not self.follower.failure),
+            "following": ("gauge", "1 while nothing stops the fold.", follows),
         }
 
 

@@ -20,16 +20,19 @@ REQUEST_TIMEOUT_S: Final = 5
 MAX_SCRAPERS: Final = 8
 PREFIX: Final = "oln"
 
+Figures = dict[str, tuple[str, str, int]]
+"""{name: (type, help, value)}."""
 
-def text_of(figures: dict[str, tuple[str, str, float]]) -> str:
-    """Prometheus' text form of {name: (type, help, value)}."""
+
+def text_of(figures: Figures) -> str:
+    """Prometheus' text form of the figures, every digit of them."""
     return "".join(_lines(figures))
 
 
-def _lines(figures: dict[str, tuple[str, str, float]]) -> Iterator[str]:
+def _lines(figures: Figures) -> Iterator[str]:
     for name, (kind, what, value) in sorted(figures.items()):
         yield f"# HELP {PREFIX}_{name} {what}\n# TYPE {PREFIX}_{name} {kind}\n"
-        yield f"{PREFIX}_{name} {value:g}\n"
+        yield f"{PREFIX}_{name} {value}\n"
 
 
 def checked_loopback(address: str) -> tuple[str, int]:
@@ -49,12 +52,12 @@ def checked_loopback(address: str) -> tuple[str, int]:
 
 
 async def serve_metrics(
-    address: str,
-    figures: Callable[[], dict[str, tuple[str, str, float]]],
+    host: str,
+    port: int,
+    figures: Callable[[], Figures],
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves the figures until cancelled; reports the port."""
-    host, port = checked_loopback(address)
     listeners = await trio.open_tcp_listeners(port, host=host)
     task_status.started(listeners[0].socket.getsockname()[1])
     slots = trio.CapacityLimiter(MAX_SCRAPERS)
@@ -62,7 +65,7 @@ async def serve_metrics(
 
 
 async def _answer(
-    figures: Callable[[], dict[str, tuple[str, str, float]]],
+    figures: Callable[[], Figures],
     slots: trio.CapacityLimiter,
     stream: trio.SocketStream,
 ) -> None:

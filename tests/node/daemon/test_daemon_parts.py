@@ -209,12 +209,12 @@ def test_a_second_daemon_on_a_home_is_refused(coop: Coop) -> None:
 # Metrics.
 
 
-FIGURES = {"links": ("gauge", "Links that are up.", 3.0), "a_total": ("counter", "A.", 2.0)}
+FIGURES = {"links": ("gauge", "Links that are up.", 3), "a_total": ("counter", "A.", 12_345_678)}
 
 
-def test_figures_become_prometheus_text() -> None:
+def test_figures_become_prometheus_text_with_every_digit() -> None:
     assert metrics.text_of(FIGURES) == (
-        "# HELP oln_a_total A.\n# TYPE oln_a_total counter\noln_a_total 2\n"
+        "# HELP oln_a_total A.\n# TYPE oln_a_total counter\noln_a_total 12345678\n"
         "# HELP oln_links Links that are up.\n# TYPE oln_links gauge\noln_links 3\n"
     )
 
@@ -236,7 +236,7 @@ def test_loopback_addresses_are_taken() -> None:
 def test_a_scraper_gets_the_figures_and_a_flood_gets_an_end() -> None:
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            port = await nursery.start(metrics.serve_metrics, "127.0.0.1:0", lambda: FIGURES)
+            port = await nursery.start(metrics.serve_metrics, "127.0.0.1", 0, lambda: FIGURES)
             for request in (b"GET /metrics HTTP/1.1\r\n\r\n", b"x" * 20_000):
                 stream = await trio.open_tcp_stream("127.0.0.1", port)
                 async with stream:
