@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -287,3 +288,31 @@ def test_a_bar_is_drawn_on_a_terminal_after_a_second(
     assert captured.out == ""
     assert "events" in captured.err
     assert "3/10" in captured.err
+
+
+def test_a_bar_is_drawn_when_one_step_alone_lasts_over_a_second(
+    clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    alarms: list[tuple[float, Callable[[], None]]] = []
+
+    class Cancelled:
+        def cancel(self) -> None:
+            alarms.append((0.0, lambda: None))
+
+    def alarm(seconds: float, call: Callable[[], None]) -> Cancelled:
+        alarms.append((seconds, call))
+        return Cancelled()
+
+    shower = progress.Shower(alarm)
+    shower.update(0, 10, "bytes indexed")
+    assert capsys.readouterr().err == ""
+    ((seconds, went_off),) = alarms
+    assert seconds == progress.QUIET_SECONDS
+    went_off()
+    shower.close()
+    assert "0/10" in capsys.readouterr().err
+    assert len(alarms) == 2
+    went_off()  # an alarm that could not be cancelled in time draws nothing
+    assert capsys.readouterr().err == ""
