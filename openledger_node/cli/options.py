@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from openledger_node.cli import text
+from openledger_node.ledger.errors import UsageError
 
 if TYPE_CHECKING:
     from openledger_node.node.results import Recorded
 
+MAX_QUOTED_CHARS: Final = 64
+_DIGITS: Final = re.compile(r"-?[0-9]{1,16}", re.ASCII)
 FILE: Final = click.Path(path_type=Path)
 """A path that the user named; whoever opens it says what is wrong with it."""
+
+
+class Whole(click.IntRange):
+    """A whole number in ASCII digits, within bounds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, str) and not _DIGITS.fullmatch(value):
+            raise UsageError(
+                f"{value[:MAX_QUOTED_CHARS]!r} is not a whole number",
+                hint="write it in digits 0 to 9",
+                code="bad_number",
+            )
+        return int(super().convert(value, param, ctx))
 
 
 def say_recorded(result: Recorded) -> None:

@@ -10,7 +10,7 @@ import click
 from openledger_node.cli import text
 from openledger_node.cli.app import App, pass_app
 from openledger_node.cli.lazy import OlnCommand
-from openledger_node.cli.options import FILE
+from openledger_node.cli.options import FILE, Whole
 
 if TYPE_CHECKING:
     from openledger_node.node.results import Proved, Verified
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 @click.option("-o", "--out", required=True, type=FILE, metavar="FILE", help="The file to write.")
 @click.option(
     "--epoch",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     metavar="EPOCH",
     help="Of an account's credits: at the end of which epoch. [default: the last]",
 )
 @click.option(
     "--span",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     metavar="N",
     help="Of a receipt: its span N, as `explain` counts them from 0.",
 )
 @click.option(
     "--entry",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     metavar="N",
     help="Of a derivation: entry N of its map, from 0.",
 )
