@@ -61,6 +61,7 @@ from openledger_node.ledger.kinds import parse_raw_body
 from openledger_node.ledger.names import account_short
 from openledger_node.node.core import NodeCore
 from openledger_node.node.epochs import settled
+from openledger_node.node.files import write_new
 from openledger_node.node.finality import make_final
 from openledger_node.node.founding import read_genesis_file
 from openledger_node.node.lookup import find_id, known_account, must_be_final
@@ -72,7 +73,7 @@ from openledger_node.node.reading import (
     outcome,
     shown_body,
 )
-from openledger_node.node.reports import stored_statement, write_new
+from openledger_node.node.reports import stored_statement
 from openledger_node.node.results import Proved, Verified
 from openledger_node.node.witness_logs import known_sets
 from openledger_node.store.snapshot import Snapshot

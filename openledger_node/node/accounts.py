@@ -10,7 +10,6 @@ the recovery file's key and enrols the fresh home's device in the account.
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -51,7 +50,8 @@ from openledger_node.node.results import (
     Recorded,
 )
 from openledger_node.node.results_registry import OpenGrant
-from openledger_node.node.setup import checked_petname, move_into_place, open_log, refuse_used_place
+from openledger_node.node.setup import checked_petname, open_log, refuse_used_place
+from openledger_node.store.places import move_into_place, staging_for
 from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.store import Store
 
@@ -313,7 +313,7 @@ def device_join(
     if len(account_id) != HASH_BYTES:
         raise BadInput(f"{file} names an account of {len(account_id)} bytes, not {HASH_BYTES}")
     transport = SigningKey(keyfiles.new_seed())
-    staging = home.with_name(f"{home.name}.join-{secrets.token_hex(4)}")
+    staging = staging_for(home, "join")
     try:
         staging.mkdir(parents=True, mode=0o700)
         for role, key in (("device", device), ("transport", transport)):

@@ -24,10 +24,10 @@ from openledger_node.ledger.kinds import (
 from openledger_node.ledger.names import account_short
 from openledger_node.node.core import NodeCore
 from openledger_node.node.epochs import catch_up
+from openledger_node.node.files import write_new
 from openledger_node.node.finality import judged_append, make_final
 from openledger_node.node.lookup import find_account, find_id
 from openledger_node.node.pending import pending_view
-from openledger_node.node.reports import write_new
 from openledger_node.node.results import MoneyMoved, Payout, Payouts
 from openledger_node.store.snapshot import Snapshot
 

@@ -18,6 +18,7 @@ from openledger_node.ledger.errors import BadInput, UsageError
 from openledger_node.ledger.kinds import AgentRegister, DatanetCreate, ModelRegister
 from openledger_node.node import results
 from openledger_node.node.core import NodeCore, Progress, no_progress
+from openledger_node.node.files import read_bounded
 from openledger_node.node.finality import judged_append, make_final
 from openledger_node.node.lookup import called, find_account, find_id
 from openledger_node.node.pending import pending_view
@@ -112,6 +113,9 @@ def _digest_file(path: Path, progress: Progress) -> bytes:
     digest = hashlib.sha256()
     done = 0
     try:
+        if path.exists() and not path.is_file():
+            # A device or a pipe has no end to wait for, and another digest tomorrow.
+            raise UsageError(f"cannot read {path}: it is not a regular file", code="bad_file")
         total = path.stat().st_size
         if total > MAX_WEIGHTS_FILE_BYTES:
             raise UsageError(f"{path} has {total:,} bytes, more than {MAX_WEIGHTS_FILE_BYTES:,}")
@@ -210,7 +214,7 @@ def agent_register(
 
 def _card_digest(path: Path) -> bytes:
     try:
-        data = path.read_bytes()[: MAX_CARD_BYTES + 1]
+        data = read_bounded(path, MAX_CARD_BYTES)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", code="bad_file") from None
     if not data or len(data) > MAX_CARD_BYTES:
