@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 
 MAX_QUOTED_CHARS: Final = 64
 _DIGITS: Final = re.compile(r"-?[0-9]{1,16}", re.ASCII)
-FILE: Final = click.Path(path_type=Path)
+
+
+class NamedFile(click.Path):
+    """A path; an empty name stands for no file, and not for the folder where the user stands."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            raise UsageError("the name of a file is empty", hint="name a file", code="bad_file")
+        return super().convert(value, param, ctx)
+
+
+FILE: Final = NamedFile(path_type=Path)
 """A path that the user named; whoever opens it says what is wrong with it."""
 
 

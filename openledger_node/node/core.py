@@ -194,6 +194,8 @@ class NodeCore:
         """A draft held to its kind's shape. BadInput says what does not fit."""
         try:
             check_body(kind, body)
+        except UnicodeEncodeError:
+            raise BadInput(f"the {kind} has text that is not UTF-8") from None
         except (TypeError, ValueError, OverflowError) as error:
             raise BadInput(f"the {kind} cannot be written: {error}") from None
         return Draft(kind, body, self.clock_ms(), commit, payload_len)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -183,12 +184,20 @@ def test_a_traceback_is_shown_only_when_asked_for(
         ("data share 5f2c81d0 --with ana,,", "with whom to share"),
         ("model register m --trained-on 5f2c81d0:0", "not a weight"),
         ("data add x --title t --creator ana", "not a name and a share"),
+        ('use m --output - --grant ""', "'--grant' is empty"),
+        ('use m --output - --agent " "', "'--agent' is empty"),
+        ('use m --output ""', "'--output' is empty"),
+        ('attribute - --retrieved ""', "'--retrieved' is empty"),
+        ('credits ""', "'[ACCOUNT]' is empty"),
+        ('data add x --title ""', "'--title' is empty"),
+        ('export ""', "the name of a file is empty"),
+        ("use m --output - --key \udcff", "'--key' is not UTF-8 text"),
     ],
 )
 def test_wrong_usage_is_said_in_one_line_and_ends_with_status_2(
     terminal: Terminal, line: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert terminal.run("--json", *line.split()) == 2
+    assert terminal.run("--json", *shlex.split(line)) == 2
     captured = capsys.readouterr()
     error = json.loads(captured.out)["error"]
     assert message in error["message"]
@@ -196,7 +205,7 @@ def test_wrong_usage_is_said_in_one_line_and_ends_with_status_2(
     assert error["hint"]
     assert [call for call in terminal.home.calls if call[0] != "close"] == []
 
-    assert terminal.run(*line.split()) == 2
+    assert terminal.run(*shlex.split(line)) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert message in captured.err

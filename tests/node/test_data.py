@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -413,7 +414,30 @@ def test_weights_and_cards_are_digested_not_kept(coop: Coop) -> None:
         lambda: coop[WITNESS].model_register("m", weights_files=[coop.place / "missing"]),
         lambda: coop[WITNESS].agent_register("a", card=coop.place / "missing"),
         lambda: coop[WITNESS].agent_register("a", card=coop.write("empty", "")),
+        lambda: coop[WITNESS].agent_register("a", card=Path("/dev/zero")),
+        lambda: coop[WITNESS].model_register("m", weights_files=[Path("/dev/zero")]),
+        lambda: coop[WITNESS].model_register("m", weights_files=[coop.place]),
     ):
         with pytest.raises(UsageError) as caught:
             call()
         assert caught.value.code == "bad_file"
+
+
+@pytest.mark.parametrize(
+    ("register", "message"),
+    [
+        (lambda home: home.model_register(""), "the name is empty"),
+        (lambda home: home.datanet_create("x" * 2_000), "the name is too long"),
+        (lambda home: home.datanet_create("a", "x" * 20_000), "bytes"),
+        (lambda home: home.datanet_create("bad\udcff"), "not UTF-8"),
+    ],
+)
+def test_text_that_does_not_fit_is_the_user_s_to_mend(
+    home: Home, register: Callable[[Home], object], message: str
+) -> None:
+    before = home.status().events
+    with pytest.raises(UsageError, match=message) as caught:
+        register(home)
+    assert caught.value.hint
+    assert "asked" not in caught.value.hint
+    assert home.status().events == before
