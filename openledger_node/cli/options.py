@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,6 +50,14 @@ def say_recorded(result: Recorded) -> None:
     text.say(f"recorded {result.kind} {text.short(result.event_id)}")
 
 
-def creators_text(creators: tuple[tuple[str, int], ...]) -> str:
-    """Creators or floors with their numbers, in one cell."""
-    return ", ".join(f"{text.short(name)}:{number}" for name, number in creators)
+def creators_text(
+    creators: tuple[tuple[str, int], ...], names: Mapping[str, str] | None = None
+) -> str:
+    """Creators or floors with their numbers, in one cell; by name where they have one."""
+    known = names or {}
+    return ", ".join(f"{known.get(name, text.short(name))}:{number}" for name, number in creators)
+
+
+def accounts_text(share: str, names: Mapping[str, str]) -> str:
+    """`none`, `all`, or accounts as they are called here."""
+    return ", ".join(names.get(word, word) for word in share.split(","))

@@ -51,6 +51,11 @@ def credits_text(amount_micro: int) -> str:
     return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
 
 
+def credits_counted(amount_micro: int) -> str:
+    """An amount with its noun: `1 credit`, `2.5 credits`."""
+    return f"{credits_text(amount_micro)} credit{'' if amount_micro == MICRO else 's'}"
+
+
 def short(identifier: str) -> str:
     """The first digits of an id; enough for a command to find it again."""
     return identifier[:SHORT_ID_DIGITS]

@@ -8,6 +8,7 @@ petname or by their checksummed short form.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from typing import Final
 
 from openledger_node.credit import views
@@ -81,6 +82,14 @@ def find_account(snapshot: Snapshot, text: str) -> bytes:
 def called(snapshot: Snapshot, account: bytes) -> str:
     """What people here call an account: its petname, or its short form."""
     return snapshot.petnames().get(account) or names.account_short(account)
+
+
+def called_by_id(snapshot: Snapshot, accounts: Iterable[bytes]) -> dict[str, str]:
+    """What people here call each of some accounts, by id."""
+    petnames = snapshot.petnames()
+    return {
+        account.hex(): petnames.get(account) or names.account_short(account) for account in accounts
+    }
 
 
 def known_account(snapshot: Snapshot, text: str) -> bytes | None:

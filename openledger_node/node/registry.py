@@ -20,7 +20,7 @@ from openledger_node.node import results
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.files import read_bounded
 from openledger_node.node.finality import judged_append, make_final
-from openledger_node.node.lookup import called, find_account, find_id
+from openledger_node.node.lookup import called, called_by_id, find_account, find_id
 from openledger_node.node.pending import pending_view
 from openledger_node.node.reading import Located, body_of, events_of, find_event, must_find, outcome
 from openledger_node.store.snapshot import Snapshot
@@ -63,6 +63,7 @@ def _datanet(snapshot: Snapshot, found: Located, body: DatanetCreate) -> results
     return results.Datanet(
         datanet_id=found.event_id.hex(),
         account_id=found.log.genesis.account_id.hex(),
+        account=called(snapshot, found.log.genesis.account_id),
         name=body.name,
         description=body.description,
         license_policy=body.licence_policy,
@@ -158,6 +159,7 @@ def _model(
         bases=_hexed(body.bases),
         trained_on=_hexed(body.trained_on),
         creators=_hexed(body.creators),
+        names=called_by_id(snapshot, (account for account, _ in body.creators)),
         status=outcome(snapshot, snapshot.state, found).status,
     )
 
@@ -238,6 +240,7 @@ def _agent(snapshot: Snapshot, found: Located, body: AgentRegister) -> results.A
     return results.Agent(
         agent_id=found.event_id.hex(),
         account_id=found.log.genesis.account_id.hex(),
+        account=called(snapshot, found.log.genesis.account_id),
         operator_id=body.operator.hex(),
         operator=called(snapshot, body.operator),
         name=body.name,

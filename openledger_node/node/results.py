@@ -158,6 +158,7 @@ class MoneyMoved:
     event_id: str
     amount_micro: int | None
     to: str
+    account: str  # what `to` is called here
     grant_id: str | None = None
     redeem_id: str | None = None
 

@@ -71,6 +71,13 @@ def test_credits_are_shown_with_trimmed_decimals(amount_micro: int, shown: str) 
 
 
 @pytest.mark.parametrize(
+    ("amount_micro", "shown"), [(1_000_000, "1 credit"), (0, "0 credits"), (10, "0.00001 credits")]
+)
+def test_credits_agree_with_their_noun(amount_micro: int, shown: str) -> None:
+    assert text.credits_counted(amount_micro) == shown
+
+
+@pytest.mark.parametrize(
     ("ppm", "shown"),
     [(1_000_000, "100 %"), (0, "0 %"), (1, "0.0001 %"), (123_456, "12.3456 %"), (50_000, "5 %")],
 )

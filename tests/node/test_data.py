@@ -254,6 +254,31 @@ def test_share_policies_are_shown_once_final_and_the_last_word_stands(stage: Rea
     assert coop["bert"].data_show(named).payload == "held"
 
 
+def test_a_share_policy_that_is_not_final_is_shown_beside_the_one_that_is(stage: Ready) -> None:
+    coop = stage.coop
+    named = coop.add_text("alice", "letters", words("letter", 30), share=[coop.ids["bert"]])
+    shown = coop["alice"].data_show(named)
+    assert (shown.share, shown.share_pending) == ("none", coop.ids["bert"])
+    assert shown.names == {
+        coop.ids["alice"]: coop["alice"].status().name,
+        coop.ids["bert"]: coop["alice"].account_show(coop.ids["bert"]).account,
+    }
+    assert shown in coop["alice"].data_list().contributions
+    coop.settle()
+    shown = coop["alice"].data_show(named)
+    assert (shown.share, shown.share_pending) == (coop.ids["bert"], None)
+    coop["alice"].data_share(named, "all")
+    shown = coop["alice"].data_show(named)
+    assert (shown.share, shown.share_pending) == (coop.ids["bert"], "all")
+
+
+def test_documents_that_are_not_text_are_named(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_text("Words that anybody can read here.")
+    (tmp_path / "latin-1.txt").write_bytes("W\xf6rter, die niemand so lesen kann".encode("latin-1"))
+    added = home.data_add([tmp_path / "good.txt", tmp_path / "latin-1.txt"], title="mixed")
+    assert [Path(name).name for name in added.not_text] == ["latin-1.txt"]
+
+
 def test_nobody_else_shares_withdraws_or_erases_a_contribution(stage: Ready) -> None:
     other = stage.coop["bert"]
     for call in (

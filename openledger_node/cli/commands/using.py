@@ -199,5 +199,5 @@ def _show_batch(result: UsedBatch) -> None:
         text.say(f"and {len(result.receipts) - MAX_RECEIPTS_SHOWN:,} more; --json lists all")
     text.say(
         f"{text.counted(result.uses, 'use')} in {text.counted(len(result.receipts), 'receipt')}, "
-        f"{text.credits_text(result.fee_micro)} credits of fees"
+        f"{text.credits_counted(result.fee_micro)} of fees"
     )
