@@ -125,6 +125,36 @@ def test_a_table_folds_long_text_and_keeps_figures_whole(
     assert shown.count("word") == 40
 
 
+def test_a_table_that_does_not_fit_is_a_block_of_lines_for_each_row(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    heads = ("account", ">balance", ">locked", ">units")
+    rows = [("a name that is rather long", "9007199254.740991", "12.5", "1,000,000"), ("b",) * 4]
+    text.table(heads, rows)
+    assert capsys.readouterr().out.splitlines() == [
+        "account  a name that is rather long",
+        "balance  9007199254.740991",
+        "locked   12.5",
+        "units    1,000,000",
+        "",
+        "account  b",
+        "balance  b",
+        "locked   b",
+        "units    b",
+    ]
+
+
+def test_an_id_in_a_table_stays_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "44")
+    text.table(("event", "title"), [(HEX[:12], "word " * 30)])
+    shown = capsys.readouterr().out
+    assert HEX[:12] in shown
+    assert max(map(len, shown.splitlines())) <= 44
+
+
 def test_a_table_takes_text_as_it_is_and_not_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
     text.table(("title",), [("[red]not a colour[/red] :smile:",)])
     assert "[red]not a colour[/red] :smile:" in capsys.readouterr().out
