@@ -38,7 +38,7 @@ from openledger_node.ledger.names import account_short, did_key, parse_did_key
 from openledger_node.node import keyfiles
 from openledger_node.node.core import NodeCore
 from openledger_node.node.finality import judged_append
-from openledger_node.node.lookup import called, find_account, find_id
+from openledger_node.node.lookup import called, find_account, find_id, hex_prefix
 from openledger_node.node.pending import pending_view
 from openledger_node.node.results import (
     Account,
@@ -373,11 +373,15 @@ def _device(core: NodeCore, text: str) -> bytes:
     if text.startswith("did:key:"):
         raw = parse_did_key(text)
     else:
-        found = [d.device for d in device_list(core).devices if d.device.startswith(text.lower())]
+        named = hex_prefix(text, "device id")
+        digits = named.hex() if isinstance(named, bytes) else named
+        found = [d.device for d in device_list(core).devices if d.device.startswith(digits)]
         if len(found) != 1:
+            many = "several devices" if found else "no device"
             raise UsageError(
-                f"{len(found)} devices of this account begin with {text!r}",
+                f"{many} of this account begin{'' if found else 's'} with {text!r}",
                 hint="`oln device list` shows them",
+                code="ambiguous_id" if found else "unknown_id",
             )
         raw = bytes.fromhex(found[0])
     if raw == core.device:

@@ -201,3 +201,7 @@ class IndexShown:
     text_bytes: int
     file_bytes: int
     wrong: tuple[str, ...]
+
+    @property
+    def bytes(self) -> int:
+        return self.file_bytes

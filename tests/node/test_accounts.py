@@ -399,8 +399,12 @@ def test_a_device_cannot_retire_itself_nor_one_it_does_not_know(alice: Coop) -> 
     for text in (own.device, own.did):
         with pytest.raises(Refused, match="cannot retire itself"):
             home.device_retire(text)
-    with pytest.raises(UsageError, match="0 devices"):
+    with pytest.raises(UsageError, match="no device of this account begins"):
         home.device_retire("ff" * 32)
+    for text in ("", own.device[:7]):
+        with pytest.raises(UsageError) as caught:
+            home.device_retire(text)
+        assert caught.value.code == "bad_id"
     with pytest.raises(BadInput):
         home.device_retire("did:key:zzz")
 

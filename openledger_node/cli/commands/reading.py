@@ -69,7 +69,7 @@ def _show_events(result: Events) -> None:
         )
         for event in result.events
     ]
-    heads = ("event", "account", "kind", "status", "time claimed")
+    heads = ("event", "account", "kind", "status", "time claimed (UTC)")
     text.table(heads, rows, "no event fits")
 
 
