@@ -368,3 +368,15 @@ def test_ending_a_standing_order_is_not_called_a_redeem(
     terminal.home.answers["redeem"] = moved
     assert terminal.run("redeem", "0") == 0
     assert "ended the standing order with bank" in capsys.readouterr().out
+
+
+def test_the_body_of_a_proved_event_is_shown_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    facts = {"body": {"name": "\x1b[31m", "amount": None}, "tokens": [3, 9]}
+    good = dataclasses.replace(terminal.home.verify_file(), valid=True, facts=facts)
+    terminal.home.answers["verify_file"] = good
+    assert terminal.run("verify", "p") == 0
+    shown = capsys.readouterr().out
+    assert '"amount": null' in shown
+    assert "[3, 9]" in shown
+    assert "\x1b" not in shown

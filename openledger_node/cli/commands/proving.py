@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,4 +115,6 @@ def _fact(name: str, value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, ensure_ascii=False)  # `fields` makes it harmless
     return text.one_line(str(value))
