@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import trio
-import trio.testing
 
 from openledger_node.agreement.evidence import evidence_of
 from openledger_node.agreement.rounds import Round
 from openledger_node.credit import views
 from openledger_node.ledger.heads import Mark
 from openledger_node.ledger.votes import WitnessSet
+from scripts.simulation.clock import VirtualClock
 from scripts.simulation.council import SEATS, Citizen, Closed, found
 from scripts.simulation.liar import Liar
 from scripts.simulation.nodes import Node
@@ -296,5 +296,5 @@ def run_meeting(seed: int, count: int = 7) -> Meeting:
         return run.outcome
 
     with verified_once():
-        outcome: Meeting = trio.run(play, clock=trio.testing.MockClock(autojump_threshold=0))
+        outcome: Meeting = trio.run(play, clock=VirtualClock())
     return outcome

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import trio
-import trio.testing
 
 from openledger_node.sync.faults import Cost
+from scripts.simulation.clock import VirtualClock
 from scripts.simulation.holder import MemoryHolder, PowerCut
 from scripts.simulation.links import Wire
 from scripts.simulation.nodes import Node
@@ -338,5 +338,5 @@ def run_seed(seed: int, count: int = 7) -> Outcome:
     internals._r.seed(seed)
     run = Run(seed, count)
     with verified_once():
-        outcome: Outcome = trio.run(run.play, clock=trio.testing.MockClock(autojump_threshold=0))
+        outcome: Outcome = trio.run(run.play, clock=VirtualClock())
     return outcome
