@@ -107,6 +107,9 @@ class Replica:
                     other.table.name(mark.log_id), Offer(mark.size, other.table.tag(mark.root))
                 )
                 continue
+            if other.table.size_of(mark.log_id) >= mark.size:
+                other.untold.pop(mark.log_id, None)
+                continue
             delay_ms = 0
             if link is not None and mark.log_id not in self._own_logs:
                 delay_ms = PUSH_DELAY_MS // 2 + self._draw(PUSH_DELAY_MS // 2 + 1)
@@ -186,16 +189,19 @@ class Replica:
                 self._offered(link, name, offer, 0)
                 room -= len(known) - before
 
-    def have_came(self, link: int, name: bytes, offer: Offer, now_ms: int) -> None:
-        """The peer says that it holds a log up to a size now. PeerFault `too_many_logs`."""
+    def have_came(self, link: int, name: bytes, offer: Offer, now_ms: int) -> bool:
+        """The peer says that it holds a log up to a size now. PeerFault `too_many_logs`.
+
+        Whether that is to be followed at once.
+        """
         if not self._may_speak_of(link, name, self._room()):
-            return
+            return False
         state = self._links[link]
         log_id = state.table.log_of(name)
         mine = self.marks.get(log_id) if log_id is not None else None
         if mine is not None and offer.size >= mine.size:
             state.untold.pop(mine.log_id, None)
-        self._offered(link, name, offer, now_ms + PUSH_WAIT_MS)
+        return self._offered(link, name, offer, now_ms + PUSH_WAIT_MS)
 
     def offered(self, link: int, mark: Mark) -> None:
         """The peer has shown that it holds a log up to a mark, by a head of it (X1)."""
@@ -221,14 +227,15 @@ class Replica:
             raise fault("too_many_logs", f"it speaks of more than {MAX_TABLE_LOGS:,} logs")
         return room > 0 or name in table.offers or table.log_of(name) in self.marks
 
-    def _offered(self, link: int, name: bytes, offer: Offer, not_before_ms: int) -> None:
+    def _offered(self, link: int, name: bytes, offer: Offer, not_before_ms: int) -> bool:
+        """Takes note of an offer; whether it makes the log suspect (X3)."""
         state = self._links[link]
         state.table.put(name, offer)
         log_id = state.table.log_of(name)
         mine = self.marks.get(log_id) if log_id is not None else None
         if log_id is None or mine is None:
             state.strange.setdefault(name, not_before_ms)
-            return
+            return False
         proof = self.forks.get(log_id)
         if proof is not None:
             if mine.size < min(proof.common, offer.size):
@@ -237,8 +244,10 @@ class Replica:
             state.wanted.setdefault(name, not_before_ms)
         elif offer.size == mine.size and offer.tag != state.table.tag(mine.root):
             if state.compared.get(name) == offer.size:
-                return
+                return False
             self._suspect(log_id, link)
+            return True
+        return False
 
     def _offer_again(self, log_id: bytes) -> None:
         """Every link that offers more of a log than is held may be asked for it."""
@@ -451,6 +460,11 @@ class Replica:
         for log_id in settled:
             del state.untold[log_id]
         return found
+
+    def has_to_tell(self, link: int) -> bool:
+        """Whether there is something that this link's peer has not been told, or sent."""
+        state = self._links.get(link)
+        return state is not None and bool(state.untold)
 
     def next_push_ms(self, link: int) -> int | None:
         """When the next delayed push is due."""

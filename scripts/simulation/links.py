@@ -101,7 +101,8 @@ class _End(trio.abc.Stream):
             raise trio.BusyResourceError("two tasks receive")
         self._is_receiving = True
         try:
-            await self._in.wait()
+            if not self._in.held:
+                await self._in.wait()
             data = await self._arriving(min(max_bytes or CHUNK_BYTES, CHUNK_BYTES))
         finally:
             self._is_receiving = False

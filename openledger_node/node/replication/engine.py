@@ -211,6 +211,7 @@ class Hub:
         for number, runner in self.links.items():
             if number != source:
                 runner.send_forks([proof])
+        self.wake_all()
 
     # What links report.
 
@@ -309,7 +310,7 @@ class Hub:
             self.fork_known(proof)
         self.replica.cleared(fetch, is_fork=proof is not None)
         self.replica.fetched(fetch)
-        runner.wake()
+        self.wake_all()
 
     def start(self, function: Callable[..., Any], *arguments: Any) -> None:
         """A task of the hub's own; it ends with the hub."""
@@ -365,7 +366,9 @@ class Hub:
         if mark.log_id == own:
             self._hooks.own_log_elsewhere(mark.log_id)
         self._hooks.stored([mark], not leaves or any(b"data.erase" in x[:32] for x in leaves))
-        self.wake_all()
+        for number, runner in self.links.items():
+            if self.replica.has_to_tell(number):
+                runner.wake()
 
     def _is_full(self, error: StoreUnavailable) -> None:
         """Nothing is asked for a while; what was told meanwhile is found by the next round."""

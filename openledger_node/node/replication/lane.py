@@ -107,7 +107,7 @@ class Lane:
                     await self._store_arrivals()
                 elif self._streams:
                     await self._store_stream(self._streams.popleft())
-                else:
+                if not (self._arrivals or self._streams):
                     self._work = trio.Event()
 
     async def _store_arrivals(self) -> None:
