@@ -24,7 +24,7 @@ from openledger_node.agreement.rounds import Round
 from openledger_node.credit import views
 from openledger_node.ledger.heads import Mark
 from openledger_node.ledger.votes import WitnessSet
-from scripts.simulation.clock import VirtualClock
+from scripts.simulation.clock import VirtualClock, pause
 from scripts.simulation.council import SEATS, Citizen, Closed, found
 from scripts.simulation.liar import Liar
 from scripts.simulation.nodes import Node
@@ -128,7 +128,7 @@ class Assembly(Run):
         assert isinstance(node, Citizen)
         looks = 0
         while True:
-            await trio.sleep(STEP_S)
+            await pause(STEP_S)
             looks += 1
             if node.holder.is_full:
                 self.outcome.situations["full disk"] += 1
@@ -253,11 +253,11 @@ class Assembly(Run):
         """
         until = trio.current_time() + SETTLE_S
         while trio.current_time() < until:
-            await trio.sleep(LOOK_S)
+            await pause(LOOK_S)
             nodes = self._honest()
             same = len({(node.epoch, node.hub.replica.digests()) for node in nodes}) == 1
             if same and not any(_late(node, marks) or node.is_due() for node in nodes):
-                await trio.sleep(AFTER_S)
+                await pause(AFTER_S)
                 return
 
     def _check_node(self, node: Citizen, marks: list[Mark]) -> None:

@@ -11,10 +11,11 @@ import random
 import trio
 
 from openledger_node.net.link import Link, memory_link_pair
+from scripts.simulation.clock import call_after
 
 CHUNK_BYTES = 64 * 1024
 DELAYS_A_S = 50
-"""What has been sent waits for one of so many moments a second, drawn at random."""
+"""What was sent arrives after a drawn time, so many of which make a second on average."""
 
 
 class Wire:
@@ -24,22 +25,19 @@ class Wire:
         self.rng = rng
         self.loss = loss
         self.over = trio.Event()
-        to_a, to_b = _Way(), _Way()
-        ends = _End(self, to_b, to_a), _End(self, to_a, to_b)
+        to_a, to_b = _Way(self), _Way(self)
         self.a: Link
         self.b: Link
-        self.a, self.b = memory_link_pair(a_id, b_id, streams=ends)
+        self.a, self.b = memory_link_pair(
+            a_id, b_id, streams=(_End(self, to_b, to_a), _End(self, to_a, to_b))
+        )
         self._ways = to_a, to_b
-
-    @property
-    def is_cut(self) -> bool:
-        return self.over.is_set()
 
     def cut(self) -> None:
         """Nothing more passes, and both ends notice."""
         self.over.set()
         for way in self._ways:
-            way.end()
+            way.break_off()
 
     async def carry(self) -> None:
         """Until one of the ends goes, something is lost, or the wire is cut."""
@@ -47,30 +45,64 @@ class Wire:
 
 
 class _Way:
-    """One direction: what was sent and has not arrived."""
+    """One direction: what waits to be sent, what is on its way, what has arrived."""
 
-    def __init__(self) -> None:
-        self.held = bytearray()
-        self.is_ended = False
-        self._came = trio.Event()
+    def __init__(self, wire: Wire) -> None:
+        self.is_closed = False
+        """Nothing more is sent, or nothing more is received."""
+        self._wire = wire
+        self._waiting = bytearray()
+        self._on_its_way = b""
+        self._arrived = bytearray()
+        self._is_over = False
+        self._changed = trio.Event()
 
     def put(self, data: bytes | bytearray | memoryview) -> None:
-        self.held += data
-        self._came.set()
+        self._waiting += data
+        if self._waiting and not self._on_its_way:
+            self._depart()
 
-    def end(self) -> None:
-        self.is_ended = True
-        self._came.set()
+    def _depart(self) -> None:
+        self._on_its_way = bytes(self._waiting[:CHUNK_BYTES])
+        del self._waiting[:CHUNK_BYTES]
+        if self._wire.rng.random() < self._wire.loss:
+            self._wire.cut()
+        else:
+            call_after(self._wire.rng.expovariate(DELAYS_A_S), self._arrive)
 
-    async def wait(self) -> None:
-        """Until there is something, or nothing will be."""
-        if self._came.is_set() and not (self.held or self.is_ended):
-            self._came = trio.Event()
-        await self._came.wait()
+    def _arrive(self) -> None:
+        if self._is_over:
+            return
+        self._arrived += self._on_its_way
+        self._on_its_way = b""
+        self._changed.set()
+        if self._waiting:
+            self._depart()
+        elif self.is_closed:
+            self._wire.cut()
+
+    def close(self) -> None:
+        """What was sent still arrives; then the connection is over."""
+        self.is_closed = True
+        if not self._on_its_way:
+            self._wire.cut()
+
+    def break_off(self) -> None:
+        self.is_closed = self._is_over = True
+        self._changed.set()
+
+    async def take(self, max_bytes: int) -> bytes:
+        """What has arrived, as soon as something has; nothing when the connection is over."""
+        if not (self._arrived or self._is_over):
+            self._changed = trio.Event()
+        await self._changed.wait()
+        data = bytes(self._arrived[:max_bytes])
+        del self._arrived[:max_bytes]
+        return data
 
 
 class _End(trio.abc.Stream):
-    """What a node has of a wire. Its reader waits for as long as the bytes are on their way."""
+    """What a node has of a wire."""
 
     def __init__(self, wire: Wire, out: _Way, incoming: _Way) -> None:
         self._wire = wire
@@ -93,7 +125,7 @@ class _End(trio.abc.Stream):
             self._is_sending = False
         if self._is_closed:
             raise trio.ClosedResourceError
-        if self._out.is_ended:
+        if self._out.is_closed:
             raise trio.BrokenResourceError("the other end is gone")
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -101,34 +133,15 @@ class _End(trio.abc.Stream):
             raise trio.BusyResourceError("two tasks receive")
         self._is_receiving = True
         try:
-            if not self._in.held:
-                await self._in.wait()
-            data = await self._arriving(min(max_bytes or CHUNK_BYTES, CHUNK_BYTES))
+            data = await self._in.take(min(max_bytes or CHUNK_BYTES, CHUNK_BYTES))
         finally:
             self._is_receiving = False
         if self._is_closed:
             raise trio.ClosedResourceError
-        if not data:
-            self._wire.cut()
         return data
-
-    async def _arriving(self, max_bytes: int) -> bytes:
-        """The next bytes when they are there; none where the connection ends before."""
-        wire, held = self._wire, self._in.held
-        if wire.is_cut or not held:
-            return b""
-        data = bytes(held[:max_bytes])
-        del held[:max_bytes]
-        if wire.rng.random() < wire.loss:
-            return b""
-        with trio.move_on_after(wire.rng.expovariate(DELAYS_A_S)):
-            await wire.over.wait()
-        return b"" if wire.is_cut else data
 
     async def aclose(self) -> None:
         self._is_closed = True
-        self._out.end()
-        if self._in.is_ended:
-            self._wire.cut()
-        self._in.end()
+        self._in.is_closed = True
+        self._out.close()
         await trio.lowlevel.checkpoint()

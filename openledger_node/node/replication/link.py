@@ -176,7 +176,8 @@ class LinkRunner:
                     return
                 self._patience.heard(trio.current_time())
                 credit_bytes = self.session.credit_bytes
-                events = self.session.receive_bytes(data, self._hub.now_ms())
+                now_ms = self._hub.now_ms()
+                events = self.session.receive_bytes(data, now_ms)
                 for event in events:
                     self._acts[type(event)](event)
                 is_quiet = bool(events) and _QUIET.issuperset(map(type, events))
@@ -184,7 +185,7 @@ class LinkRunner:
                     self.session.pending_bytes,
                     self.session.credit_bytes,
                 ):
-                    self._rest.wake_within(self._idle_s())
+                    self._rest.wake_within(self._idle_s(now_ms))
                 else:
                     self.wake()
         except PeerFault as found:
@@ -214,12 +215,13 @@ class LinkRunner:
             while True:
                 self._rest.begin_turn()
                 await self._flush()
+                now_ms = self._hub.now_ms()
                 if self.peer is None:
                     await self._rest.wait()
-                elif self._ask() or await self._tell() or await self._serve():
+                elif self._ask(now_ms) or await self._tell(now_ms) or await self._serve():
                     continue
                 elif not self.session.pending_bytes:
-                    await self._rest.wait(self._idle_s())
+                    await self._rest.wait(self._idle_s(now_ms))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._scope.cancel()
 
@@ -233,9 +235,8 @@ class LinkRunner:
                 await self.link.send_all(piece)
             self._patience.sending(None)
 
-    def _idle_s(self) -> float | None:
+    def _idle_s(self, now_ms: int) -> float | None:
         """How long until the next delayed thing is due; None without one."""
-        now_ms = self._hub.now_ms()
         replica = self._hub.replica
         times = (
             replica.next_want_ms(self.number, now_ms),
@@ -245,12 +246,12 @@ class LinkRunner:
         due = [at_ms for at_ms in times if at_ms is not None and at_ms > now_ms]
         return (min(due) - now_ms) / 1000 if due else None
 
-    def _ask(self) -> bool:
+    def _ask(self, now_ms: int) -> bool:
         if not self._hub.may_fetch():
             return False
-        fetch = self._hub.replica.next_fetch(self.number, self._hub.now_ms())
+        fetch = self._hub.replica.next_fetch(self.number, now_ms)
         if fetch is None:
-            return self._hub.seeker.ask(self, self._hub.now_ms())
+            return self._hub.seeker.ask(self, now_ms)
         self._fetch.ask(fetch)
         return True
 
@@ -266,10 +267,10 @@ class LinkRunner:
         self._queue_bytes = min(2 * self._queue_bytes, QUEUED_BYTES)
         return queued
 
-    async def _tell(self) -> bool:
+    async def _tell(self, now_ms: int) -> bool:
         if self.session.credit_bytes < 2 * PUSH_BYTES:
             return False
-        tell = self._hub.replica.next_tell(self.number, self._hub.now_ms())
+        tell = self._hub.replica.next_tell(self.number, now_ms)
         if tell is None:
             return False
         if tell.first is None or not await self._push(tell, tell.first):
