@@ -261,6 +261,8 @@ class Replica:
     def next_fetch(self, link: int, now_ms: int) -> Fetch | None:
         """What this link is asked for next, now in flight; None when there is nothing to ask."""
         state = self._links[link]
+        if not (state.wanted or state.strange or state.suspects or self._needed):
+            return None
         if state.fetches >= MAX_FETCHES_A_LINK:
             return None
         fetch = self._special(link, state, now_ms) or self._plain(link, state, now_ms)
@@ -339,7 +341,7 @@ class Replica:
     def next_want_ms(self, link: int, now_ms: int) -> int | None:
         """When the next offer that waits (X1, X2) may be followed; None without one."""
         state = self._links[link]
-        if state.fetches >= MAX_FETCHES_A_LINK:
+        if not (state.wanted or state.strange) or state.fetches >= MAX_FETCHES_A_LINK:
             return None
         due = [at_ms for at_ms in state.wanted.values() if at_ms > now_ms]
         if state.strange:
@@ -439,6 +441,8 @@ class Replica:
     def next_tell(self, link: int, now_ms: int) -> Tell | None:
         """What this link's peer is to be told or sent next (X5)."""
         state = self._links[link]
+        if not state.untold:
+            return None
         found: Tell | None = None
         settled: list[bytes] = []
         for log_id, push_at_ms in state.untold.items():

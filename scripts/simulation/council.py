@@ -237,11 +237,11 @@ class Citizen(Node):
     def _take(self, seat: int, log_id: bytes, seq: int, leaf: bytes) -> None:
         if _WITNESS not in leaf[:_KIND_WINDOW_BYTES]:
             return
-        kind, body = _decoded(leaf)
+        kind, body, named = _decoded(log_id, seq, leaf)
         if isinstance(body, WitnessFrontier) and body.epoch > self.epoch:
             self._spoken_of.setdefault(body.epoch, set()).update(head.mark for head in body.heads)
         if getattr(body, "epoch", None) == self.epoch + 1:
-            self.round.add(Witnessed(seat, event_id(log_id, seq, leaf), kind, body))
+            self.round.add(Witnessed(seat, named, kind, body))
 
     def _follow(self) -> bool:
         decided = self.round.decision(self.cut)
@@ -381,10 +381,10 @@ class Citizen(Node):
 
 
 @lru_cache(maxsize=DECODED_VOTES)
-def _decoded(leaf: bytes) -> tuple[str, Any]:
-    """Its kind and body: all nodes read the same votes, and a node that starts again does anew."""
+def _decoded(log_id: bytes, seq: int, leaf: bytes) -> tuple[str, Any, bytes]:
+    """A leaf's kind, body and id: all nodes read the same votes, and after a crash once more."""
     event = parse_event(leaf)
-    return event.kind, parse_body(event)
+    return event.kind, parse_body(event), event_id(log_id, seq, leaf)
 
 
 def _is_vote(leaf: bytes) -> bool:

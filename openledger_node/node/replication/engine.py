@@ -228,7 +228,7 @@ class Hub:
 
     def may_fetch(self) -> bool:
         """Whether there is room for more, as far as is known."""
-        return trio.current_time() >= self._full_until
+        return self._full_until < 0 or trio.current_time() >= self._full_until
 
     def greeted(self, runner: LinkRunner) -> None:
         self._hooks.link_greeted(runner)

@@ -226,11 +226,8 @@ class LinkRunner:
             self._scope.cancel()
 
     async def _flush(self) -> None:
-        while True:
-            parts = self.session.data_to_send()
-            if not parts:
-                return
-            for piece in pieces(parts):
+        while self.session.pending_bytes:
+            for piece in pieces(self.session.data_to_send()):
                 self._patience.sending(trio.current_time())
                 await self.link.send_all(piece)
             self._patience.sending(None)
@@ -257,6 +254,9 @@ class LinkRunner:
 
     async def _serve(self) -> bool:
         """Queues answers, as many as one send takes; False when there are none to give now."""
+        if self._server.is_idle and self._payloads.is_idle:
+            self._queue_bytes = FIRST_QUEUED_BYTES
+            return False
         before = self.session.pending_bytes
         queued = False
         while self.session.pending_bytes - before < self._queue_bytes:

@@ -89,6 +89,8 @@ class PayloadSeeker:
     def ask(self, runner: LinkRunner, now_ms: int) -> bool:
         """Asks a link for the next payload that it may supply; one at a time."""
         link = runner.number
+        if not self._sought:
+            return False
         if any(number == link for number, _ in self._under_way):
             return False
         line = self._lines.get(link)
