@@ -247,7 +247,8 @@ class Assembly(Run):
             self._check_node(node, marks)
 
     async def _settle(self, marks: list[Mark]) -> None:
-        """Waits until all nodes hold the same and have seen these marks final, at most SETTLE_S.
+        """Waits until all nodes hold the same, the liar too, and the honest have seen these marks
+        final; at most SETTLE_S: after its disk was full a node asks for nothing for 30 s.
 
         What comes then is looked at for some time more: what is final has to stay so.
         """
@@ -255,7 +256,8 @@ class Assembly(Run):
         while trio.current_time() < until:
             await pause(LOOK_S)
             nodes = self._honest()
-            same = len({(node.epoch, node.hub.replica.digests()) for node in nodes}) == 1
+            same = len({node.epoch for node in nodes}) == 1
+            same = same and len({node.hub.replica.digests() for node in self._compared()}) == 1
             if same and not any(_late(node, marks) or node.is_due() for node in nodes):
                 await pause(AFTER_S)
                 return
