@@ -24,10 +24,11 @@ class Rest:
         """There is something to do in `wait_s`, or nothing: a resting pump sleeps until then."""
         if wait_s is None:
             return
+        until_s = trio.current_time() + wait_s
         if self._nap is None:
             self.wake()
-        else:
-            self._nap.deadline = min(self._nap.deadline, trio.current_time() + wait_s)
+        elif until_s < self._nap.deadline:
+            self._nap.deadline = until_s
 
     async def wait(self, wait_s: float | None = None) -> None:
         """Until woken, and for at most `wait_s`."""
