@@ -151,9 +151,16 @@ class Node:
         return MemoryLog(self.genesis, leaves, self.head_over(leaves))
 
     def hold(self, history: MemoryLog) -> None:
-        """Puts a history on this node's disk, as if it had come at an earlier time."""
+        """Puts a history on this node's disk, as if it had come at an earlier time.
+
+        What differs in the one held before is set aside: this node may have signed that it has it.
+        """
         assert history.head is not None
-        self.holder.logs[history.head.log_id] = history
+        log_id = history.head.log_id
+        former = self.holder.logs.get(log_id)
+        if former is not None and history.leaves[: len(former.leaves)] != former.leaves:
+            self.holder.branches.setdefault(log_id, []).append(former)
+        self.holder.logs[log_id] = history
         self.holder.sync()
         self.hub.replica.replaced(history.head.mark)
 
