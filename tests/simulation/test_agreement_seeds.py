@@ -12,7 +12,7 @@ from openledger_node.agreement.rounds import Round
 from scripts.simulation import assembly
 from scripts.simulation.assembly import Meeting, run_meeting
 
-SEEDS = (5, 16, 49, 68)
+SEEDS = (5, 16, 19, 80)
 """A copied home, a seat that forks and signs all, one that signs all, one that shows two histories;
 the last two meet every situation between them.
 """
@@ -41,7 +41,7 @@ def test_the_seeds_of_the_suite_meet_what_agreement_is_for() -> None:
 
 def test_a_seed_plays_the_same_run_again() -> None:
     assert run_meeting(16) == played(16)
-    assert played(16).trace != played(68).trace
+    assert played(16).trace != played(80).trace
 
 
 def test_seats_that_vote_without_a_certificate_are_found_out(
@@ -57,4 +57,4 @@ def test_finals_that_do_not_carry_their_certificate_are_found_out(
 ) -> None:
     monkeypatch.setattr(Round, "_pool", lambda self, *arguments: None)
     monkeypatch.setattr(machine, "_is_skipped", lambda round_, view: False)
-    assert any(run_meeting(seed).problems for seed in (34, 46))
+    assert run_meeting(20).problems

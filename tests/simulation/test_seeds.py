@@ -45,7 +45,7 @@ def test_nodes_that_keep_proofs_to_themselves_are_found_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Replica, "fork_known", lambda self, proof: False)
-    assert problems(range(2))
+    assert problems(range(4, 5))
 
 
 def test_nodes_that_do_not_ask_for_what_is_longer_are_found_out(
