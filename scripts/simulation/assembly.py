@@ -9,6 +9,8 @@ are apart, one goes and another comes, and somebody's root key rotates. These mu
    after a crash or on an old disk: what is final stays final.
 2. Credit is conserved, and no honest seat is ever in evidence.
 3. After healing, an epoch is decided that holds what was written then, at every honest node.
+4. The second program, `scripts/audit-ledger`, finds every epoch signed by a quorum in the logs that
+   any honest node holds, and comes to the same statement.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from openledger_node.agreement.rounds import Round
 from openledger_node.credit import views
 from openledger_node.ledger.heads import Mark
 from openledger_node.ledger.votes import WitnessSet
-from scripts.simulation.clock import VirtualClock, pause
+from scripts.simulation.auditing import problems_of
 from scripts.simulation.council import SEATS, Citizen, Closed, found
 from scripts.simulation.liar import Liar
 from scripts.simulation.nodes import Node
@@ -274,6 +276,13 @@ class Assembly(Run):
         held += totals.escrow_micro + totals.pool_micro + totals.burned_micro
         if held != totals.issued_micro:
             problems.append(f"{node.name} holds {held} of {totals.issued_micro} issued")
+        made = {
+            epoch: (closed.cut_id, closed.statement_root)
+            for epoch, closed in self.closed.items()
+            if epoch <= node.epoch
+        }
+        for text in problems_of(self._genesis, node.final_histories(), made):
+            problems.append(f"{node.name}: {text}")
 
 
 def _late(node: Citizen, marks: list[Mark]) -> list[Mark]:

@@ -1,7 +1,7 @@
 """The second program, `scripts/audit-ledger`, on what simulated nodes hold in the end.
 
-Its signatures are verified by the node's library here: plain Python takes milliseconds for each, and
-a run has thousands. Its own verification has tests of its own.
+Its signatures are verified by the node's library here: plain Python takes milliseconds for each,
+and a run has thousands. Its own verification has tests of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -35,7 +35,8 @@ def second_program() -> Any:
 
 
 @cache
-def _fast_program() -> Any:
+def fast_program() -> Any:
+    """The script, with the node's library for signatures."""
     module = second_program()
     module.verify = _verifies
     return module
@@ -48,10 +49,21 @@ def _verifies(raw: bytes, message: bytes, signature: bytes) -> bool:
         return False
 
 
-def audited(
-    genesis: Genesis, logs: Mapping[bytes, Sequence[bytes]]
-) -> Iterator[tuple[int, bytes, bytes, bytes]]:
-    """(epoch, cut_id, statement root that q seats signed, the program's own) of every epoch."""
+def problems_of(
+    genesis: Genesis,
+    logs: Mapping[bytes, Sequence[bytes]],
+    made: Mapping[int, tuple[bytes, bytes]],
+) -> list[str]:
+    """Where the program does not come to the (cut_id, statement root) that nodes made of epochs."""
+    program = fast_program()
     held = {log_id: list(leaves) for log_id, leaves in logs.items()}
-    for epoch, state, _, _, root in _fast_program().audited(decode(encode(genesis)), held):
-        yield epoch, state[1], state[2], root
+    found, epoch = [], 0
+    try:
+        for epoch, state, _, _, root in program.audited(decode(encode(genesis)), held):
+            if (state[1], state[2]) != made[epoch] or root != state[2]:
+                found.append(f"the second program makes something else of epoch {epoch}")
+    except program.Fault as fault:
+        found.append(f"the second program refuses its logs: {fault}")
+    if epoch != max(made, default=0):
+        found.append(f"the second program follows it to epoch {epoch}")
+    return found

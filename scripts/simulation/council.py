@@ -286,6 +286,15 @@ class Citizen(Node):
         assert log is not None
         return log.leaves[start:stop]
 
+    def final_histories(self) -> dict[bytes, list[bytes]]:
+        """The leaves of every log: of its histories the one that the last cut names."""
+        found = {log_id: log.leaves for log_id, log in self.holder.logs.items()}
+        for log_id, mark in self.cut.items():
+            log = self.histories.having(mark)
+            assert log is not None
+            found[log_id] = log.leaves
+        return found
+
     def _ask(self) -> None:
         """For histories of forked logs that frontiers name (A4)."""
         wanted = []

@@ -72,8 +72,8 @@ def compare(program: Any, ledger: Ledger) -> Counter[str]:
 def expected_rules(fold: Any, leaf: bytes, rule: str, code: str) -> set[str | None]:
     """What the program may say of an event that the node voids.
 
-    It leaves open what changes no credit: what comes of a derivation, a set that is filed twice, and
-    whether a registration with a base that stands twice waits for another base first.
+    It leaves open what changes no credit: what comes of a derivation, a set that is filed twice,
+    and whether a registration with a base that stands twice waits for another base first.
     """
     _, _, kind, _, body, *_ = decode(leaf)  # type: ignore[misc]
     if code in NAMING:

@@ -11,6 +11,7 @@ from openledger_node.agreement.certificates import SeatSet
 from openledger_node.agreement.rounds import Round
 from scripts.simulation import assembly
 from scripts.simulation.assembly import Meeting, run_meeting
+from scripts.simulation.auditing import fast_program
 
 SEEDS = (5, 16, 19, 80)
 """A copied home, a seat that forks and signs all, one that signs all, one that shows two histories;
@@ -57,4 +58,17 @@ def test_finals_that_do_not_carry_their_certificate_are_found_out(
 ) -> None:
     monkeypatch.setattr(Round, "_pool", lambda self, *arguments: None)
     monkeypatch.setattr(machine, "_is_skipped", lambda round_, view: False)
-    assert run_meeting(20).problems
+    assert any(run_meeting(seed).problems for seed in (34, 46))
+
+
+def test_a_second_program_that_makes_other_statements_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The audit of what nodes hold in the end can fail: this fold moves all money twice."""
+    fold = fast_program().Fold
+    money = fold.phase_3
+    monkeypatch.setattr(
+        fold, "phase_3", lambda self, *said: money(self, *said[:4], said[4] * 2, said[5])
+    )
+    texts = run_meeting(68).problems
+    assert any("the second program makes something else of epoch" in text for text in texts)
