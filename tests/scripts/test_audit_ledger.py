@@ -16,15 +16,12 @@ from typing import Any
 
 import pytest
 
-from openledger_node.credit import views
-from openledger_node.ledger.encoding import decode, encode
+from openledger_node.ledger.encoding import decode
 from scripts.simulation.auditing import SCRIPT, second_program
 from tests.credit.strategies import Play
+from tests.kit.audits import compare
 from tests.kit.homes import Ready, no_waiting_for_the_disk, ready, words
-from tests.kit.ledgerkit import Ledger, key
-
-NAMING = {"names_void", "wrong_type"}
-"""Why the node voids an event for what it names; the program says `names`."""
+from tests.kit.ledgerkit import key
 
 
 @pytest.fixture(scope="module")
@@ -39,53 +36,6 @@ def test_the_program_can_be_read_in_an_afternoon() -> None:
     lines = SCRIPT.read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 600
     assert max(map(len, lines)) <= 100
-
-
-def followed(program: Any, ledger: Ledger) -> Any:
-    """The program's fold after every epoch of a ledger in memory, whose rows are the node's."""
-    leaves = {log_id: log.leaves for log_id, log in ledger.logs.by_id.items()}
-    fold = program.Fold(decode(encode(ledger.genesis)), leaves)
-    sizes: dict[bytes, int] = {}
-    for closed in ledger.epochs[1:]:
-        sizes = {**sizes, **{mark.log_id: mark.size for mark in closed.cut.changed}}
-        rows = fold.close(closed.cut.cut_id, sizes)
-        expected: Any = decode(encode(closed.folded.statement.rows))
-        assert rows == expected, closed.cut.epoch
-        assert program.tree([encode(row) for row in rows]) == closed.folded.statement.root
-    return fold
-
-
-def compare(program: Any, ledger: Ledger) -> Counter[str]:
-    """The same rows in every epoch, in the end the same void events; why, counted."""
-    fold = followed(program, ledger)
-    found = {name: one.rule for name, one in fold.known.items() if one.type == "void"}
-    for log in ledger.logs.by_id.values():
-        for leaf, event_id in zip(log.leaves, log.ids, strict=True):
-            why = views.void_reason(ledger.state, event_id)
-            rule = found.pop(event_id, None)
-            same = rule is None if why is None else rule in expected_rules(fold, leaf, *why)
-            assert same, (leaf[:40], rule, why)
-    assert found == {}
-    return Counter(one.rule for one in fold.known.values() if one.type == "void")
-
-
-def expected_rules(fold: Any, leaf: bytes, rule: str, code: str) -> set[str | None]:
-    """What the program may say of an event that the node voids.
-
-    It leaves open what changes no credit: what comes of a derivation, a set that is filed twice,
-    and whether a registration with a base that stands twice waits for another base first.
-    """
-    _, _, kind, _, body, *_ = decode(leaf)  # type: ignore[misc]
-    if code in NAMING:
-        return {"names"}
-    named = body[0] if isinstance(body, list) and body else None
-    target = fold.known.get(named) if isinstance(named, bytes) else None
-    quiet = target is not None and target.type == "derivation"
-    if quiet or (kind, code) == ("witness.set", "voted_before"):
-        return {rule, None}
-    if (rule, code) == ("C8", "duplicate"):
-        return {rule, "names", "PARK", None}
-    return {rule, "C4"} if rule == "C15" else {rule}
 
 
 RULES = {
