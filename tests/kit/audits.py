@@ -46,11 +46,12 @@ def expected_rules(fold: Any, leaf: bytes, rule: str, code: str) -> set[str | No
     """What the program may say of an event that the node voids.
 
     It leaves open what changes no credit: what comes of a derivation, a set that is filed twice,
-    and whether a registration with a base that stands twice waits for another base first.
+    which of two that lapse together is void for naming the other, and whether a registration with a
+    base that stands twice waits for another base first.
     """
     _, _, kind, _, body, *_ = decode(leaf)  # type: ignore[misc]
     if code in NAMING:
-        return {"names"}
+        return {"names", "PARK"}
     named = body[0] if isinstance(body, list) and body else None
     target = fold.known.get(named) if isinstance(named, bytes) else None
     quiet = target is not None and target.type == "derivation"

@@ -168,10 +168,13 @@ class Chain:
             so_far[int(at[1:])] = value
         return self.signed(AccountAddDevice, so_far)
 
-    def rotate(self, keys: list[bytes], threshold: int, committed: bool = True) -> Any:
-        """To keys that were committed to, whatever they are."""
-        after = next_commitment(keys if committed else [bytes(32)], threshold)
-        return self.signed(AccountRotate, [*self.next(), tuple(keys), threshold, after], 1)
+    def rotate(self, threshold: int, **changed: Any) -> Any:
+        """To the keys that were committed to, with a threshold of 2."""
+        keys = tuple(root.public.raw for root in self.ada.root_keys(1))
+        so_far = [*self.next(), keys, threshold, bytes(32)]
+        for at, value in changed.items():
+            so_far[int(at[1:])] = value
+        return self.signed(AccountRotate, so_far, 1)
 
     def retire(self, device: bytes, logs: Any = ()) -> Any:
         return self.signed(AccountRetireDevice, [*self.next(), device, tuple(logs)])
@@ -200,8 +203,11 @@ def test_a_key_event_with_one_fault_is_void_whatever_else_it_has() -> None:
     for signatures in ((first,), (second, first), (first, first), (first, (1, first[1]))):
         so_far = [good.account_id, good.n, good.previous, good.device, good.device_signature]
         faults.append(AccountAddDevice(*so_far, signatures))
-    for number, fault in enumerate(faults):
-        kind = "account.retire_device" if number in (7, 8) else "account.add_device"
+    retired = [ada.id, 1, bytes(32), ada.device.public.raw, ()]
+    faults += [chain.signed(AccountRetireDevice, retired), ada.create_event()]
+    faults += [chain.rotate(1), chain.rotate(2, _2=bytes(32)), chain.rotate(2, _1=2)]
+    for fault in faults:
+        kind = next(kind for kind, of in kinds.KEY_EVENT_KINDS.items() if type(fault) is of)
         ada.add(kind, fault)
         ledger.close_epoch()
     assert compare(PROGRAM, ledger) == {"K4": len(faults)}
