@@ -204,7 +204,9 @@ def test_a_key_event_with_one_fault_is_void_whatever_else_it_has() -> None:
         so_far = [good.account_id, good.n, good.previous, good.device, good.device_signature]
         faults.append(AccountAddDevice(*so_far, signatures))
     retired = [ada.id, 1, bytes(32), ada.device.public.raw, ()]
-    faults += [chain.signed(AccountRetireDevice, retired), ada.create_event()]
+    consent = device_signature(new, ledger.id, ada.id)
+    again = [ada.id, 0, None, ada.inception, new.public.raw, consent]
+    faults += [chain.signed(AccountRetireDevice, retired), chain.signed(AccountCreate, again)]
     faults += [chain.rotate(1), chain.rotate(2, _2=bytes(32)), chain.rotate(2, _1=2)]
     for fault in faults:
         kind = next(kind for kind, of in kinds.KEY_EVENT_KINDS.items() if type(fault) is of)
