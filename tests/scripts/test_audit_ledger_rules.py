@@ -4,6 +4,7 @@ without it. The whole of it is compared with the node in `test_audit_ledger.py` 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -369,9 +370,10 @@ def test_a_receipt_without_a_fee_is_judged_by_its_grant_and_its_weights_too() ->
     stage.close(2)
     stage.use(grant=stage.g)
     stage.use(weights=[(stage.a, 500_000), (stage.a, 500_000)])
+    stage.use(weights=[(stage.a, 1), (stage.a, 600_000)], unattributed=400_000)
     stage.use(grant=short)
     stage.close()
-    assert compare(PROGRAM, stage.ledger) == {"R4": 1, "C3": 1}
+    assert compare(PROGRAM, stage.ledger) == {"R4": 2, "C3": 1}
 
 
 @pytest.mark.rule("C4")
@@ -461,6 +463,15 @@ def with_head(change: Callable[[list[Any]], list[Any]]) -> Callable[[Carried], F
     return frames
 
 
+def opened_by(carried: Carried, genesis: list[Any]) -> Frames:
+    """A log whose id, head and device are those of this genesis."""
+    leaf = naive.encode([1, 0, "log.open", 0, genesis, None, 0])
+    log_id, root = PROGRAM.H("log", genesis), PROGRAM.tree([leaf])
+    text = f"oln/{log_id.hex()}\n1\n{base64.b64encode(root).decode()}\n"
+    head = [log_id, 1, root, carried.ada.device.sign(text.encode())]
+    return [["log", head], ["leaves", 0, [leaf]]]
+
+
 BAD_BUNDLES: Final[dict[str, Callable[[Carried], Frames]]] = {
     "of another ledger": foreign,
     "a head of three items": with_head(lambda head: head[:3]),
@@ -475,6 +486,17 @@ BAD_BUNDLES: Final[dict[str, Callable[[Carried], Frames]]] = {
         ["leaves", 3, frame[2]] if frame[:2] == ["leaves", 2] else frame
         for frame in carried.frames()
     ],
+    "a log without its last leaf": lambda carried: [
+        [*frame[:2], frame[2][:-1]] if frame[:2] == ["leaves", 2] else frame
+        for frame in carried.frames()
+    ],
+    "a log with another leaf": lambda carried: [
+        ["leaves", 0, [*frame[2][:-1], naive.encode([1, 1, "k", 0, [], None, 0])]]
+        if frame[:2] == ["leaves", 0]
+        else frame
+        for frame in carried.frames()
+    ],
+    "a frame too large": lambda carried: [*carried.frames(), ["part", bytes(8 * 2**20)]],
     "a leaf that is not canonical": lambda carried: with_leaf(
         carried, b"\x97\xcc\x01" + naive.encode([1, 6, "k", 0, [], None, 0])[2:]
     ),
@@ -491,6 +513,14 @@ BAD_BUNDLES: Final[dict[str, Callable[[Carried], Frames]]] = {
     ),
     "a log that is not opened": lambda carried: with_leaf(
         carried, naive.encode([1, 0, "log.shut", 0, [], None, 0]), 0
+    ),
+    "a log opened by another kind": lambda carried: with_leaf(
+        carried,
+        naive.encode([1, 0, "log.shut", 0, naive.decode(encode(carried.ada.log.genesis)), None, 0]),
+        0,
+    ),
+    "a log with a short nonce": lambda carried: opened_by(
+        carried, [1, carried.ledger.id, carried.ada.id, carried.ada.device.public.raw, b"n", None]
     ),
     "a log opened by no genesis": lambda carried: with_leaf(
         carried, naive.encode([1, 0, "log.open", 0, [1], None, 0]), 0
@@ -548,7 +578,7 @@ class Council:
     def __init__(self) -> None:
         self.ledger = Ledger.network(SEATS, ["ann"])
         self.seats = [self.ledger.accounts[name] for name in SEATS]
-        self.mallory = self.ledger.account("mallory")
+        self.mallory, *_ = (self.ledger.account(name) for name in ("mallory", "oscar", "eve"))
         self.ledger.close_epoch()
 
     def decide(self, **otherwise: Any) -> None:
@@ -570,10 +600,7 @@ class Council:
         for seat in otherwise.get("signers", self.seats):
             words = PROGRAM.words("state", self.ledger.id, *said)
             signature = otherwise.get("by", seat).device.sign(words)
-            self.log_of(seat).append("witness.state", [*said, signature, 0, proposal, certificate])
-
-    def log_of(self, seat: TestAccount) -> Any:
-        return seat.log
+            seat.add("witness.state", [*said, signature, 0, proposal, certificate])
 
     def audited(self, **logs: Any) -> list[tuple[int, int]]:
         """(epoch, number of signatures) as the program finds them, all with the signed root."""
@@ -613,7 +640,7 @@ def test_a_signature_counts_by_a_seat_of_its_own_and_with_a_certificate_of_a_quo
 
     for otherwise in (
         {"by": "mallory"},
-        {"signers": ["mallory"] * 3},
+        {"signers": ["mallory", "oscar", "eve"]},
         {"signers": ["ann"] * 3},
         {"certificate": lambda whole: whole[:2]},
         {"certificate": swapped},
@@ -677,8 +704,17 @@ def test_a_cut_in_which_a_log_grows_backwards_is_refused() -> None:
 
 
 @pytest.mark.rule("A10")
-def test_an_epoch_of_other_rules_is_not_folded() -> None:
-    council = Council()
-    council.decide(version=2)
+def test_an_epoch_of_other_rules_is_not_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    councils = Council(), Council()
+    councils[0].decide()
+    councils[1].decide(version=2)
+    assert councils[0].audited() == [(1, 4)]
     with pytest.raises(PROGRAM.Fault, match="rules version 1"):
-        council.audited()
+        councils[1].audited()
+    rules_of = PROGRAM.rules_of
+    monkeypatch.setattr(
+        PROGRAM, "rules_of", lambda number, seats, _, *rest: rules_of(number, seats, 2, *rest)
+    )
+    for council in councils:
+        with pytest.raises(PROGRAM.Fault, match="rules version 1"):
+            council.audited()
