@@ -27,6 +27,7 @@ from openledger_node.credit import views
 from openledger_node.ledger.heads import Mark
 from openledger_node.ledger.votes import WitnessSet
 from scripts.simulation.auditing import problems_of
+from scripts.simulation.clock import VirtualClock, pause
 from scripts.simulation.council import SEATS, Citizen, Closed, found
 from scripts.simulation.liar import Liar
 from scripts.simulation.nodes import Node
