@@ -3,7 +3,8 @@
 A cut names one mark for every log. Of each log in the frontiers: marks that contradict the previous
 cut are dropped; the new mark is the longest prefix that is comparable with every mark left and
 extends the previous one; a log closed for good grows no further than its closure. A cut changes at
-most 5,000 logs, those of least SHA-256(previous cut_id || log_id) first.
+most 5,000 logs, those of least SHA-256(previous cut_id || log_id) first, and half of that room is
+for logs that the previous cut has: ids of new logs cost nothing, and can be made to come first.
 
 cut_id = RFC 6962 root over the canonical [log_id, size, root] of every log of the whole cut,
 ascending by log_id. It costs a hash a log and epoch: 1.3 microseconds for each log of the ledger.
@@ -13,12 +14,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.heads import Mark, SignedHead
 from openledger_node.ledger.merkle import EMPTY_ROOT, root
 from openledger_node.ledger.votes import MAX_CUT_LOGS
+
+T = TypeVar("T")
 
 
 class Histories(Protocol):
@@ -76,8 +79,16 @@ def compute_cut(
             grown.append(mark)
     if len(grown) > MAX_CUT_LOGS:
         grown.sort(key=lambda mark: hashlib.sha256(previous_cut_id + mark.log_id).digest())
-        grown = sorted(grown[:MAX_CUT_LOGS])
+        old = [mark for mark in grown if mark.log_id in previous]
+        new = [mark for mark in grown if mark.log_id not in previous]
+        grown = sorted(shared_room(old, new, MAX_CUT_LOGS))
     return tuple(grown)
+
+
+def shared_room(old: Sequence[T], new: Sequence[T], room: int) -> list[T]:
+    """The first of both as far as there is room: half of it each, or what the other leaves."""
+    for_new = min(len(new), max(room // 2, room - len(old)))
+    return [*old[: room - for_new], *new[:for_new]]
 
 
 def _longest(

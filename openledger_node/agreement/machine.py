@@ -58,8 +58,8 @@ seats, and for seven hundred of four.
 class Held:
     """What this seat holds: the previous cut, closures of logs, histories, and the heads to report.
 
-    `changed_heads` gives the signed heads that grew since the previous cut, oldest unreported
-    first.
+    `changed_heads` gives the signed heads that grew since the previous cut, those first that are to
+    be named where there are too many.
     """
 
     previous: Mapping[bytes, Mark]

@@ -11,7 +11,9 @@ A vote counts wherever it stands: in its seat's log, or in a certificate that an
 So what one seat was shown alone, it passes on with whatever it says because of it.
 
 The id of a proposal binds its cut by the cut's id. The same id may come with other certificates, or
-with marks that do not make that cut: every variant is kept, and the one that holds is used.
+with marks that do not make that cut: so many variants are kept, and the one that holds is used. A
+leader can say more of them, in logs of its device that nodes meet in different orders; where that
+leaves out the one that q seats voted for, who reads the logs looks for it (`crowded_out`).
 
 `Round.decision` gives what a FINAL certificate decided. It depends on the set of events added,
 never on their order.
@@ -153,9 +155,7 @@ class Round:
             what = "a proposal out of turn"
             self.accuse(event.seat, what, event.event_id, event.event_id)
             return
-        named = proposal_id(
-            self.ledger_id, self.epoch, body.view, body.parent_id, body.frontiers, body.cut_id
-        )
+        named = self.id_of(body)
         first, said = self._first_said(event, "proposal", body.view)
         self.proposed.setdefault((event.seat, body.view), named)
         variants = self.proposals.setdefault(named, [])
@@ -248,6 +248,32 @@ class Round:
         return min(
             (named for named in self._certified.get(("notar", view), ()) if named), default=None
         )
+
+    def crowded_out(self, previous: Mapping[bytes, Mark]) -> set[bytes]:
+        """Certified proposals of which no body that is kept makes the cut, while so many came that
+        others were left out: q seats saw the one that does.
+        """
+        certified = {
+            named
+            for (word, _), ids in self._certified.items()
+            if word != "skip"
+            for named in ids
+            if named is not None and len(self.proposals.get(named, ())) >= MAX_VARIANTS
+        }
+        return {
+            named
+            for named in certified
+            if not any(makes_cut(previous, b.cut_delta, b.cut_id) for b in self.proposals[named])
+        }
+
+    def id_of(self, body: WitnessPropose) -> bytes:
+        """What votes for a proposal of this round name."""
+        slot = self.ledger_id, self.epoch, body.view
+        return proposal_id(*slot, body.parent_id, body.frontiers, body.cut_id)
+
+    def put_in(self, body: WitnessPropose) -> None:
+        """Keeps a body that makes its cut, in place of one of those that crowded it out."""
+        self.proposals[self.id_of(body)][-1] = body
 
     def final_cuts(self) -> set[bytes]:
         """The cuts that FINAL certificates are for: never two, while f seats or fewer lie."""

@@ -18,7 +18,7 @@ import errno
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import click
@@ -28,6 +28,8 @@ from openledger_node.ledger import errors
 from openledger_node.ledger.errors import OlnError
 
 DEBUG_VARIABLE: Final = "OLN_DEBUG"
+MAX_SHOWN_CHARS: Final = 1_000
+"""Of a message: what it quotes can be as long as a command line."""
 INTERRUPTED: Final = 130
 _SURROUNDINGS: Final = {
     errno.ENOSPC: ("no_space", "free some space and try again; what was stored is kept"),
@@ -44,6 +46,7 @@ _FILES: Final = {
     errno.ELOOP: "its links form a loop; name the file itself",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
+_BY_CODE: Final = {"bad_file": "check the path, and that it names a readable file"}
 _HINTS: Final[tuple[tuple[type[OlnError], str], ...]] = (
     (errors.UsageError, "`oln help COMMAND` shows how a command is used"),
     (errors.Refused, "`oln help rules` has the rules, `oln status` shows where this home stands"),
@@ -68,7 +71,8 @@ class Fault:
 def fault_of(error: BaseException) -> Fault:
     """Status, code, message and hint of anything that a command raised."""
     if isinstance(error, OlnError):
-        hint = error.hint or next(hint for kind, hint in _HINTS if isinstance(error, kind))
+        by_class = next(hint for kind, hint in _HINTS if isinstance(error, kind))
+        hint = error.hint or _BY_CODE.get(error.code, by_class)
         return Fault(error.exit_status, error.code, error.message, hint)
     if isinstance(error, click.ClickException):
         return _usage_fault(error)
@@ -89,12 +93,12 @@ def _usage_fault(error: click.ClickException) -> Fault:
     path = context.command_path if context is not None else "oln"
     message = error.format_message().rstrip(".")
     if isinstance(error, click.NoSuchOption) and error.option_name[1:2].isdigit():
-        return Fault(
-            2,
-            "bad_amount",
-            f"{error.option_name!r} is no option, and an amount is never negative",
-            "write credits with up to 6 decimals, as in 12.5",
-        )
+        said = f"{error.option_name!r} is no option, and"
+        takes = context.command.params if context is not None else []
+        if any(param.name == "amount" for param in takes):
+            hint = "write credits with up to 6 decimals, as in 12.5"
+            return Fault(2, "bad_amount", f"{said} an amount is never negative", hint)
+        return Fault(2, "usage", f"{said} a number here is never negative", f"see `{path} --help`")
     return Fault(2, "usage", message, f"see `{path} --help`")
 
 
@@ -113,11 +117,17 @@ def _system_fault(error: OSError) -> Fault:
 
 def report(fault: Fault, as_json: bool) -> None:
     """One JSON document on standard output, or lines on standard error."""
+    fault = replace(fault, message=_shortened(fault.message))
     if as_json and _print_json(fault):
         return
     print(f"error: {printable(fault.message)}", file=sys.stderr)
     if fault.hint:
         print(f"hint: {printable(fault.hint)}", file=sys.stderr)
+
+
+def _shortened(message: str) -> str:
+    left_out = len(message) - MAX_SHOWN_CHARS
+    return f"{message[:MAX_SHOWN_CHARS]}... ({left_out:,} more)" if left_out > 0 else message
 
 
 def _print_json(fault: Fault) -> bool:
@@ -132,6 +142,16 @@ def _print_json(fault: Fault) -> bool:
 
 def debugging() -> bool:
     return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
+
+
+def open_standard_streams() -> None:
+    """Gives a process that was started without a standard stream an empty one.
+
+    Else the next file to be opened would take its number, and be printed into.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def finish_standard_output() -> None:

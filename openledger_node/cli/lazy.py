@@ -16,8 +16,13 @@ from typing import Any, Final
 import click
 
 from openledger_node.cli.app import App
+from openledger_node.ledger.errors import UsageError
 
 MODULES: Final = "openledger_node.cli.commands."
+MAY_BE_EMPTY: Final = frozenset(
+    ("licence", "note", "reason", "reference", "description", "license_policy", "topic")
+)
+"""Options whose text may be empty: it is the same as leaving them out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,33 @@ class OlnCommand(click.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params = [*self.params, *common_options(hidden=True)]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        for param in self.params:
+            given = ctx.params.get(param.name or "")
+            for value in given if isinstance(given, tuple) else (given,):
+                if isinstance(value, str):
+                    _hold_to_text(value, param, ctx)
+        return rest
+
+
+def _hold_to_text(value: str, param: click.Parameter, ctx: click.Context) -> None:
+    """Refuses a value that is no text, or is empty where that would mean something else.
+
+    `--grant "$GRANT"` with an unset variable would record a use that nobody pays for.
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{param.get_error_hint(ctx)} is not UTF-8 text", hint="write it in UTF-8"
+        ) from None
+    if not value.strip() and param.name not in MAY_BE_EMPTY:
+        raise UsageError(
+            f"{param.get_error_hint(ctx)} is empty",
+            hint="give a value, or leave it out; is a variable of the shell unset?",
+        )
 
 
 class LazyGroup(click.Group):

@@ -143,16 +143,19 @@ def run(arguments: Sequence[str], app: App | None = None) -> int:
     except (BrokenPipeError, ReaderWentAway):
         return 0
     except Exception as error:
-        app.shower.close()
+        app.shower.close()  # before anything is printed below it
         if faults.debugging():
             traceback.print_exc()
         fault = faults.fault_of(error)
         faults.report(fault, wants_json)
         return fault.status
+    finally:
+        app.shower.close()
 
 
 def main() -> None:
     """What the installed command calls."""
+    faults.open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

@@ -7,8 +7,10 @@ has passed nothing is loaded or drawn.
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -16,31 +18,68 @@ if TYPE_CHECKING:
 QUIET_SECONDS: Final = 1.0
 
 
-class Shower:
-    """Takes `update(done, total, what)` calls; draws at most one bar a `what`."""
+class Alarm(Protocol):
+    """What is set to go off later, unless it is cancelled."""
 
-    def __init__(self) -> None:
+    def cancel(self) -> None: ...
+
+
+def set_alarm(seconds: float, call: Callable[[], None]) -> Alarm:
+    timer = threading.Timer(seconds, call)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+class Shower:
+    """Takes `update(done, total, what)` calls; draws at most one bar a `what`.
+
+    The alarm draws what was told last when one step alone takes more than a second.
+    """
+
+    def __init__(self, alarm: Callable[[float, Callable[[], None]], Alarm] = set_alarm) -> None:
+        self._set_alarm = alarm
+        self._lock = threading.RLock()
         self._began: float | None = None
+        self._alarm: Alarm | None = None
         self._progress: Progress | None = None
+        self._told: dict[str, tuple[int, int | None]] = {}
         self._tasks: dict[str, TaskID] = {}
 
     def update(self, done: int, total: int | None, what: str) -> None:
-        if self._began is None:
-            self._began = time.monotonic()
+        with self._lock:
+            self._told[what] = done, total
+            if self._began is None:
+                self._began = time.monotonic()
+                if sys.stderr.isatty():
+                    self._alarm = self._set_alarm(QUIET_SECONDS, self._went_off)
+            if time.monotonic() - self._began >= QUIET_SECONDS and sys.stderr.isatty():
+                self._draw(what)
+
+    def _went_off(self) -> None:
+        with self._lock:
+            if self._began is not None:
+                for what in list(self._told):
+                    self._draw(what)
+
+    def _draw(self, what: str) -> None:
         if self._progress is None:
-            if time.monotonic() - self._began < QUIET_SECONDS or not sys.stderr.isatty():
-                return
             self._progress = _bar()
             self._progress.start()
+        done, total = self._told[what]
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(what, total=total, completed=done)
         self._progress.update(self._tasks[what], completed=done, total=total)
 
     def close(self) -> None:
         """Takes the bar away; a later update begins a new one."""
-        if self._progress is not None:
-            self._progress.stop()
-        self._began, self._progress, self._tasks = None, None, {}
+        with self._lock:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            if self._progress is not None:
+                self._progress.stop()
+            self._began, self._alarm, self._progress = None, None, None
+            self._told, self._tasks = {}, {}
 
 
 def _bar() -> Progress:

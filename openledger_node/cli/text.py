@@ -22,7 +22,10 @@ MICRO: Final = 1_000_000
 DECIMALS: Final = 6
 MAX_COLUMNS: Final = 100
 MIN_COLUMNS: Final = 40
+COLUMN_GAP: Final = 3
 SHORT_ID_DIGITS: Final = 12
+LEAST_TEXT_COLUMNS: Final = SHORT_ID_DIGITS
+"""What a column of text is never folded below: an id stays whole."""
 MAX_TREE_CHILDREN: Final = 200
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -49,6 +52,11 @@ def credits_text(amount_micro: int) -> str:
     whole, micro = divmod(abs(amount_micro), MICRO)
     decimals = f"{micro:06d}".rstrip("0")
     return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
+
+
+def credits_counted(amount_micro: int) -> str:
+    """An amount with its noun: `1 credit`, `2.5 credits`."""
+    return f"{credits_text(amount_micro)} credit{'' if amount_micro == MICRO else 's'}"
 
 
 def short(identifier: str) -> str:
@@ -121,23 +129,44 @@ def draw(*renderables: RenderableType) -> None:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], empty: str = "none yet") -> None:
-    """A table; a head that begins with `>` stands over figures, which are set to the right."""
+    """A table; a head that begins with `>` stands over figures, which are set to the right.
+
+    Where the terminal is too narrow for it, each row is a block of lines.
+    """
     made = [[one_line(cell) for cell in row] for row in rows]
     if not made:
         say(empty)
+        return
+    least = _least_widths(heads, made)
+    if sum(least) + COLUMN_GAP * (len(least) - 1) > columns():
+        for index, row in enumerate(made):
+            if index:
+                say()
+            fields(zip((head.removeprefix(">") for head in heads), row, strict=True))
         return
     from rich import box
     from rich.table import Table
 
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for head in heads:
+    for head, width in zip(heads, least, strict=True):
         if head.startswith(">"):
             drawn.add_column(head[1:], justify="right", no_wrap=True)
         else:
-            drawn.add_column(head, overflow="fold")
+            drawn.add_column(head, overflow="fold", min_width=width)
     for row in made:
         drawn.add_row(*row)
     draw(drawn)
+
+
+def _least_widths(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """What each column needs: figures whole, text enough of it to be read."""
+    from rich.cells import cell_len
+
+    widths = []
+    for head, *cells in zip(heads, *rows, strict=True):
+        longest = max(map(cell_len, (head.removeprefix(">"), *cells)))
+        widths.append(longest if head.startswith(">") else min(longest, LEAST_TEXT_COLUMNS))
+    return widths
 
 
 def tree(root: Explained) -> None:

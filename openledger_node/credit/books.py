@@ -23,9 +23,9 @@ class Books:
     """One epoch while it is folded.
 
     `settling` has the sums of what receipts release, `due` the receipts that phase 6 looks at
-    again, `accepts` the escrow that it pays out. `drawable` has, by snapshot epoch, contributions
-    found to stand for it; `fee_splits`, by (fee, has an agent), the parts of fees that no receipt's
-    id has a say in.
+    again, `unmatured` those that may be held by provider, once somebody asks, `accepts` the escrow
+    that phase 6 pays out. `drawable` has, by snapshot epoch, contributions found to stand for it;
+    `fee_splits`, by (fee, has an agent), the parts of fees that no receipt's id has a say in.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Books:
         self.effects: dict[bytes, int] = {}
         self.moved: dict[bytes, int] = {}
         self.due: dict[bytes, None] = {}
+        self.unmatured: dict[bytes, list[bytes]] | None = None
         self.accepts: list[tuple[bytes, bytes, bool]] = []
         self.issued_by: dict[bytes, int] = {}
         self.payable: dict[bytes, int] = {}

@@ -8,6 +8,7 @@ depends on arrival: the delta is sorted by key.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -31,6 +32,12 @@ encode_into = msgspec.msgpack.Encoder().encode_into
 _NOT_LIVE: Any = object()
 
 
+@cache
+def _decoder(record_type: type[R]) -> Callable[[bytes], R]:
+    """One for each type of record, made when it is first needed."""
+    return msgspec.msgpack.Decoder(record_type).decode
+
+
 class Table(Generic[R]):
     """Records of one type by the rest of their key; `live` holds what was touched, None where there
     is nothing. `filed` has records that are written already and seldom looked at again: an epoch's
@@ -43,7 +50,7 @@ class Table(Generic[R]):
         self.state = state
         self.read = state.get
         self.prefix = prefix
-        self.decode: Callable[[bytes], R] = msgspec.msgpack.Decoder(record_type).decode
+        self.decode: Callable[[bytes], R] = _decoder(record_type)
         self.live: dict[bytes, R | None] = {}
         self.changed: dict[bytes, None] = {}
         self.filed: dict[bytes, bytes] = {}
@@ -190,6 +197,18 @@ class PurseTable(Table[Purse]):
         self.spent[account] = self.spent.get(account, 0) + amount
         self.known(account).balance -= amount
         return True
+
+    def delta(self) -> Delta:
+        """The changes. Sums since the beginning stop at what they may come to: the same credits can
+        be earned again and again, and nobody may so bring the ledger to an integer past E1.
+        """
+        for key in self.changed:
+            purse = self.live[key]
+            if purse is not None:
+                for name in records.PURSE_SUMS:
+                    if getattr(purse, name) > records.MAX_SUM:
+                        setattr(purse, name, records.MAX_SUM)
+        return super().delta()
 
 
 class Tables:

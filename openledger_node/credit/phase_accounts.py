@@ -127,7 +127,7 @@ def _apply(
         books.now_known(account)
         after = created_chain(body)
     else:
-        after = chain.then(body)
+        after = chain.go_on(body)
     if isinstance(body, AccountCreate | AccountAddDevice):
         _authorise(books, reading, account, body.device)
     elif isinstance(body, AccountRetireDevice):

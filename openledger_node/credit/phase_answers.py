@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from openledger_node.credit import journal
@@ -198,9 +199,7 @@ def _decided(books: Books, votes: records.Verdicts, upheld: int) -> bool:
 def _decide_receipt(books: Books, receipt_id: bytes, receipt: Receipt, upheld: int) -> None:
     if upheld:
         for other_id in _unmatured_of(books, receipt.provider):
-            other = books.tables.receipts.get(other_id)
-            if other is not None:
-                refund(books, other_id, other, UPHELD)
+            refund(books, other_id, books.tables.receipts.known(other_id), UPHELD)
         return
     receipt.held_until = None
     books.tables.receipts.touch(receipt_id)
@@ -209,23 +208,31 @@ def _decide_receipt(books: Books, receipt_id: bytes, receipt: Receipt, upheld: i
         take_effect(books, receipt_id, receipt)
 
 
-def _unmatured_of(books: Books, provider: bytes) -> list[bytes]:
-    """A provider's receipts that are still held, ascending: each stands on an agenda to come, or
-    was filed in this epoch and matures in it.
+def _unmatured_of(books: Books, provider: bytes) -> Iterator[bytes]:
+    """A provider's receipts that are still held, ascending; those settled early are reopened."""
+    if books.unmatured is None:
+        books.unmatured = _unmatured(books)
+    for receipt_id in sorted(books.unmatured.get(provider, ())):
+        receipt = books.tables.receipts.known(receipt_id)
+        books.reopen(receipt_id, receipt)
+        if receipt.status == HELD:
+            yield receipt_id
+
+
+def _unmatured(books: Books) -> dict[bytes, list[bytes]]:
+    """By provider, all receipts that may be held: each stands on an agenda to come, or was filed in
+    this epoch and matures in it. No more of them come in this phase, so once is enough: accounts
+    and challenges cost nothing, and many providers may be found out in one epoch.
     """
-    early = books.settling.early
-    ids = {each for each in early if books.tables.receipts.known(each).provider == provider}
-    for receipt_id in sorted(ids):
-        books.reopen(receipt_id, books.tables.receipts.known(receipt_id))
-    ids.update(books.due)
+    ids = {*books.settling.early, *books.due}
     for _, agenda in books.tables.agendas.items():
         ids.update(agenda.maturing, agenda.disputes, agenda.holds)
-    held = []
-    for receipt_id in sorted(ids):
+    found: dict[bytes, list[bytes]] = {}
+    for receipt_id in ids:
         receipt = books.tables.receipts.get(receipt_id)
-        if receipt is not None and receipt.status == HELD and receipt.provider == provider:
-            held.append(receipt_id)
-    return held
+        if receipt is not None:
+            found.setdefault(receipt.provider, []).append(receipt_id)
+    return found
 
 
 HANDLERS: Final[HandlerTable] = handlers(

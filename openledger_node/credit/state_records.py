@@ -116,6 +116,11 @@ class Purse(Record):
     units_unpaid: int
 
 
+PURSE_SUMS: Final = Purse.__struct_fields__[2:]
+MAX_SUM: Final = 2**63 - 1
+"""Where a purse's sums since the account began stop."""
+
+
 class Log(Record):
     """How far a log counts. `account` nil: its leaf 0 is bad, it is never read.
 

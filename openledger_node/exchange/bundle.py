@@ -206,6 +206,7 @@ class _Importer:
     def __init__(self, core: NodeCore) -> None:
         self.core = core
         self.events = self.logs = self.payloads = 0
+        self._logs_seen = 0
         self.refused: list[Refusal] = []
         self.erasures = False
         self.own_log_elsewhere = False
@@ -241,6 +242,9 @@ class _Importer:
             raise stream.fault
 
     def _log(self, raw_head: Any, stream: _Stream) -> None:
+        self._logs_seen += 1
+        if self._logs_seen > MAX_LOGS:
+            raise BadInput(f"the bundle holds more than {MAX_LOGS:,} logs")
         try:
             head = _head_decoder.decode(encode(raw_head))
         except msgspec.DecodeError as error:

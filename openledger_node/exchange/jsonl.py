@@ -28,6 +28,8 @@ from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.writer import Draft
 
 MAX_LINE_BYTES: Final = 2 * 2**20
+MAX_SKIPPED_BYTES: Final = 256 * 2**20
+"""Of one line that is too long: a device need never end it."""
 MAX_REFUSALS_LISTED: Final = 1_000
 BATCH_EVENTS: Final = 16_384
 FORMATS: Final = ("jsonl", "csv")
@@ -82,8 +84,16 @@ def _lines(file: Path) -> Iterator[bytes]:
         with file.open("rb") as opened:
             while line := opened.readline(MAX_LINE_BYTES + 1):
                 yield line
+                skipped = 0
                 while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
                     line = opened.readline(MAX_LINE_BYTES + 1)
+                    skipped += len(line)
+                    if skipped > MAX_SKIPPED_BYTES:
+                        raise UsageError(
+                            f"{file} has a line of more than {MAX_SKIPPED_BYTES:,} bytes",
+                            hint="what stood before it was read; is it a file of JSON lines?",
+                            code="bad_file",
+                        )
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}", code="bad_file") from None
 

@@ -5,6 +5,8 @@
 - `event`: `[log genesis, head, seq, leaf, path, key events, finality | nil]`: the device signed a
   history that holds the event, and the account's root keys enrolled the device; finality adds the
   log's mark in a cut, the event's path under that mark, and the witnesses' statement over the cut.
+  It is left out where the cut has the event and the fold did not read it. Whether an event is void
+  is said by the state of the ledger alone.
 - `credit`: `[row proof, states]`: the row stands in the statement whose root q witnesses signed.
 - `fork`: the evidence of L6.
 - `span`: that a stretch of an output stands in a contribution (span_proofs.py).
@@ -34,6 +36,7 @@ from openledger_node.ledger import merkle
 from openledger_node.ledger.accounts import (
     KEY_EVENT_KINDS,
     AccountCreate,
+    AccountRetireDevice,
     KeyChain,
     KeyEvent,
     create_fault,
@@ -58,11 +61,19 @@ from openledger_node.ledger.kinds import parse_raw_body
 from openledger_node.ledger.names import account_short
 from openledger_node.node.core import NodeCore
 from openledger_node.node.epochs import settled
+from openledger_node.node.files import write_new
 from openledger_node.node.finality import make_final
 from openledger_node.node.founding import read_genesis_file
 from openledger_node.node.lookup import find_id, known_account, must_be_final
-from openledger_node.node.reading import Located, body_of, events_of, must_find, shown_body
-from openledger_node.node.reports import stored_statement, write_new
+from openledger_node.node.reading import (
+    Located,
+    body_of,
+    events_of,
+    must_find,
+    outcome,
+    shown_body,
+)
+from openledger_node.node.reports import stored_statement
 from openledger_node.node.results import Proved, Verified
 from openledger_node.node.witness_logs import known_sets
 from openledger_node.store.snapshot import Snapshot
@@ -146,7 +157,12 @@ def prove(
             what, parts = _entry_of(core, snapshot, text, entry)
         else:
             what, parts = _parts_of(core, snapshot, text, epoch)
-        data = encode(ProofFile(FORMAT, what, core.genesis, encode(parts)))
+        proof = ProofFile(FORMAT, what, core.genesis, encode(parts))
+    try:
+        _checked(proof)
+    except (VerificationFailed, BadInput) as error:
+        raise Refused(f"it cannot be proved: {error.message}", code="not_provable") from None
+    data = encode(proof)
     if len(data) > MAX_PROOF_BYTES:
         raise Refused(f"the proof would have {len(data):,} bytes, over {MAX_PROOF_BYTES:,}")
     write_new(file, data)
@@ -232,22 +248,34 @@ def event_proof(core: NodeCore, snapshot: Snapshot, found: Located) -> EventProo
         found.seq,
         leaf,
         tuple(snapshot.inclusion(log.log_id, found.seq, log.head.size)),
-        tuple(_key_events(snapshot, log.genesis)),
+        tuple(_key_events(snapshot, found)),
         _finality(core, snapshot, found),
     )
 
 
-def _key_events(snapshot: Snapshot, genesis: LogGenesis) -> list[tuple[str, bytes]]:
-    """The account's key events from its creation to the newest this home knows, in order."""
+def _was_read(snapshot: Snapshot, found: Located) -> bool:
+    """Whether the event counts among the final ones: its log was neither closed before it, nor its
+    device unknown.
+    """
+    return outcome(snapshot, snapshot.state, found).status not in ("pending", "unread")
+
+
+def _key_events(snapshot: Snapshot, found: Located) -> list[tuple[str, bytes]]:
+    """The account's key events from its creation to the newest final one, in order.
+
+    Of an event that was read, those before the retirement of its device, if that lists less of its
+    log: such a log closes where it stood in the cut before, and whoever has the file cannot tell.
+    """
+    genesis = found.log.genesis
     by_digest: dict[bytes, tuple[str, KeyEvent]] = {}
-    for found in events_of(snapshot, *KEY_EVENT_KINDS):
-        if found.log.genesis.account_id != genesis.account_id:
+    for each in events_of(snapshot, *KEY_EVENT_KINDS):
+        if each.log.genesis.account_id != genesis.account_id:
             continue
         try:
-            body = body_of(found)
+            body = body_of(each)
         except BadInput:
             continue
-        by_digest[key_event_digest(body)] = (found.event.kind, body)
+        by_digest[key_event_digest(body)] = (each.event.kind, body)
     chain = views.chain(snapshot.state, genesis.account_id)
     if chain is None:
         raise Refused(
@@ -263,6 +291,10 @@ def _key_events(snapshot: Snapshot, genesis: LogGenesis) -> list[tuple[str, byte
         kind, body = by_digest[digest]
         ordered.append((kind, encode(body)))
         digest = body.previous
+        if isinstance(body, AccountRetireDevice) and body.device == genesis.device:
+            listed = dict(body.logs).get(found.log.log_id, 0)
+            if found.seq >= listed and _was_read(snapshot, found):
+                ordered.clear()
     return ordered[::-1]
 
 
@@ -270,7 +302,7 @@ def _finality(core: NodeCore, snapshot: Snapshot, found: Located) -> Finality | 
     """The event's place in the last cut, when it is final and q witnesses have signed."""
     epoch = snapshot.last_epoch()
     mark = snapshot.cut_mark(found.log.log_id)
-    if mark is None or found.seq >= mark.size:
+    if mark is None or found.seq >= mark.size or not _was_read(snapshot, found):
         return None
     signed = settled(snapshot, core, epoch)
     if not signed.final:
@@ -391,6 +423,8 @@ def _check_chain(
         if kind not in KEY_EVENT_KINDS:
             raise VerificationFailed(f"{kind!r} is no key event")
         body = parse_raw_body(kind, raw)
+        if encode(body) != raw:
+            raise VerificationFailed("a key event is not in canonical form")
         if body.account_id != log.account_id:
             raise VerificationFailed("a key event belongs to another account")
         if chain is None:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from openledger_node.ledger.encoding import encode
+from openledger_node.ledger.encoding import DECODE_FAULTS, encode
 from openledger_node.ledger.events import MAX_LEAF_BYTES, acceptance_fault
 from openledger_node.ledger.kinds import BODY_TYPES
 
@@ -53,7 +53,7 @@ def _are_all_accepted(leaves: Sequence[bytes], first_index: int, at: int) -> boo
             get(leaf[start : start + (leaf[at] & _SHORT_TEXT_LENGTH)], _decode_plain)(leaf)
             for leaf in leaves
         ]
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except DECODE_FAULTS:
         return False
     if [value[1] for value in values] != list(range(first_index, first_index + len(leaves))):
         return False
@@ -97,7 +97,7 @@ def _first_fault(leaves: Sequence[bytes], first_index: int) -> tuple[int, str] |
             if decode is not None:
                 try:
                     value = decode(leaf)
-                except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+                except DECODE_FAULTS:
                     value = None
                 if value is not None and value[1] == index and encode(value) == leaf:
                     continue

@@ -195,6 +195,14 @@ class KeyChain:
 
     def then(self, event: KeyEvent) -> KeyChain:
         """The chain after `event`, for which `fault` was empty."""
+        return replace(self, devices=dict(self.devices)).go_on(event)
+
+    def go_on(self, event: KeyEvent) -> KeyChain:
+        """As `then`, in time that does not grow with the devices: they are passed on as they are,
+        so this chain is not to be used any more.
+        """
+        if isinstance(event, AccountCreate):
+            raise BadInput("an account is created once")
         after = replace(self, n=self.n + 1, digest=key_event_digest(event))
         if isinstance(event, AccountRotate):
             return replace(
@@ -203,11 +211,9 @@ class KeyChain:
                 threshold=event.threshold,
                 next_commitment=event.next_commitment,
             )
-        if isinstance(event, AccountAddDevice):
-            return replace(after, devices={**self.devices, event.device: None})
-        if isinstance(event, AccountRetireDevice):
-            return replace(after, devices={**self.devices, event.device: dict(event.logs)})
-        raise BadInput("an account is created once")
+        retired = dict(event.logs) if isinstance(event, AccountRetireDevice) else None
+        self.devices[event.device] = retired
+        return after
 
 
 def create_fault(event: AccountCreate, ledger_id: bytes) -> str:

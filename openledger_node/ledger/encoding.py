@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -29,6 +29,11 @@ T = TypeVar("T")
 _SCALARS = frozenset((int, bytes, str, type(None)))
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder()
+
+DECODE_FAULTS: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError, TypeError)
+"""What a decoder may raise on bytes from anywhere. TypeError: some releases of msgspec hash a map
+that is the key of another.
+"""
 
 encode = _encoder.encode
 """encode(value) -> bytes.
@@ -62,7 +67,7 @@ def decode(data: bytes) -> Value:
     """
     try:
         value = _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except DECODE_FAULTS as error:
         raise BadInput(f"not a canonical value: {error}") from None
     if not has_plain_types([value], MAX_DEPTH + 1):
         raise BadInput(
@@ -85,7 +90,7 @@ def decode_as(decoder: msgspec.msgpack.Decoder[T], data: bytes, what: str) -> T:
     """`data` decoded by a typed decoder and held to its canonical form. BadInput names `what`."""
     try:
         value = decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except DECODE_FAULTS as error:
         raise BadInput(f"{what} is malformed: {error}") from None
     if _encoder.encode(value) != data:
         raise BadInput(f"{what} is not in canonical form")

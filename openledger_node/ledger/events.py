@@ -20,7 +20,14 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from openledger_node.ledger.encoding import H, decode_array, decode_as, encode, has_plain_types
+from openledger_node.ledger.encoding import (
+    DECODE_FAULTS,
+    H,
+    decode_array,
+    decode_as,
+    encode,
+    has_plain_types,
+)
 from openledger_node.ledger.errors import BadInput
 from openledger_node.ledger.merkle import leaf_hash
 
@@ -103,7 +110,7 @@ def acceptance_fault(leaf: bytes, index: int) -> str:
         return f"it has {len(leaf)} bytes, more than {MAX_LEAF_BYTES}"
     try:
         value = _any_decoder.decode(leaf)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except DECODE_FAULTS as error:
         return f"it is not msgpack: {error}"
     if type(value) is not list or len(value) != LEAF_ITEMS:
         return f"it is not an array of {LEAF_ITEMS}"

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from openledger_node.ledger.accounts import KEY_EVENT_KINDS
-from openledger_node.ledger.encoding import decode_array, encode
+from openledger_node.ledger.encoding import DECODE_FAULTS, decode_array, encode
 from openledger_node.ledger.errors import BadInput
 from openledger_node.ledger.events import (
     MAX_BODY_BYTES,
@@ -279,7 +279,7 @@ def parse_raw_body(kind: str, raw: bytes | msgspec.Raw) -> Any:
         raise BadInput(f"the body has {size_bytes} bytes; {kind} may have {max_body_bytes(kind)}")
     try:
         return decoder.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except DECODE_FAULTS as error:
         raise BadInput(f"the body of {kind} is malformed: {error}") from None
 
 

@@ -35,6 +35,9 @@ _ADDRESS_HINT: Final = (
     f"an address is id@host:port, for example {'ab' * 4}...@node.example.org:{DEFAULT_PORT}; "
     "an IPv6 host goes in brackets"
 )
+_PLACE_HINT: Final = (
+    f"a place is host:port, for example 127.0.0.1:{DEFAULT_PORT}; an IPv6 host goes in brackets"
+)
 
 
 def node_id_text(node_id: bytes) -> str:
@@ -122,7 +125,7 @@ class Endpoint:
     @staticmethod
     def parse(text: str) -> Endpoint:
         """Reads `host:port`; port 0 is allowed, since a node may listen at any free one."""
-        return _read_endpoint(text, least_port=0)
+        return _read_endpoint(text, least_port=0, hint=_PLACE_HINT)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -148,7 +151,7 @@ class PeerAddress:
         node, at, where = text.partition("@")
         if not at:
             raise UsageError(f"{text!r} names no node: it has no '@'", hint=_ADDRESS_HINT)
-        endpoint = _read_endpoint(where, least_port=1)
+        endpoint = _read_endpoint(where, least_port=1, hint=_ADDRESS_HINT)
         return PeerAddress(parse_node_id(node), endpoint.host, endpoint.port)
 
     def endpoint(self) -> Endpoint:
@@ -159,22 +162,20 @@ class PeerAddress:
         return f"{node_id_text(self.node_id)}@{self.endpoint()}"
 
 
-def _read_endpoint(text: str, *, least_port: int) -> Endpoint:
+def _read_endpoint(text: str, *, least_port: int, hint: str) -> Endpoint:
     if len(text) > MAX_ADDRESS_CHARACTERS:
-        raise UsageError(f"{text[:40]!r}... is too long for host:port", hint=_ADDRESS_HINT)
+        raise UsageError(f"{text[:40]!r}... is too long for host:port", hint=hint)
     bracketed = re.fullmatch(r"\[([^\[\]]*)\]:(.*)", text)
     host, colon, digits = (bracketed[1], ":", bracketed[2]) if bracketed else text.rpartition(":")
     if not colon:
-        raise UsageError(f"{text!r} has no port", hint=_ADDRESS_HINT)
+        raise UsageError(f"{text!r} has no port", hint=hint)
     if not bracketed and (":" in host or "[" in host or "]" in host):
-        raise UsageError(f"{text!r} has an IPv6 host without brackets", hint=_ADDRESS_HINT)
+        raise UsageError(f"{text!r} has an IPv6 host without brackets", hint=hint)
     if bracketed and ":" not in host:
-        raise UsageError(f"{text!r}: only an IPv6 host goes in brackets", hint=_ADDRESS_HINT)
+        raise UsageError(f"{text!r}: only an IPv6 host goes in brackets", hint=hint)
     fault = host_fault(host)
     if fault:
-        raise UsageError(f"{text!r} cannot be dialled: {fault}", hint=_ADDRESS_HINT)
+        raise UsageError(f"{text!r} cannot be dialled: {fault}", hint=hint)
     if not re.fullmatch(r"[0-9]{1,5}", digits) or not least_port <= int(digits) <= MAX_PORT:
-        raise UsageError(
-            f"{digits!r} is not a port, {least_port} to {MAX_PORT}", hint=_ADDRESS_HINT
-        )
+        raise UsageError(f"{digits!r} is not a port, {least_port} to {MAX_PORT}", hint=hint)
     return Endpoint(host, int(digits))

@@ -10,7 +10,6 @@ the recovery file's key and enrols the fresh home's device in the account.
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +18,7 @@ from typing import Any, Final
 
 from openledger_node.credit import views
 from openledger_node.ledger.accounts import (
+    MAX_RETIRED_LOGS,
     AccountAddDevice,
     AccountRetireDevice,
     AccountRotate,
@@ -38,7 +38,7 @@ from openledger_node.ledger.names import account_short, did_key, parse_did_key
 from openledger_node.node import keyfiles
 from openledger_node.node.core import NodeCore
 from openledger_node.node.finality import judged_append
-from openledger_node.node.lookup import called, find_account, find_id
+from openledger_node.node.lookup import called, find_account, find_id, hex_prefix
 from openledger_node.node.pending import pending_view
 from openledger_node.node.results import (
     Account,
@@ -50,7 +50,8 @@ from openledger_node.node.results import (
     Recorded,
 )
 from openledger_node.node.results_registry import OpenGrant
-from openledger_node.node.setup import checked_petname, move_into_place, open_log, refuse_used_place
+from openledger_node.node.setup import checked_petname, open_log, refuse_used_place
+from openledger_node.store.places import move_into_place, staging_for
 from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.store import Store
 
@@ -312,7 +313,7 @@ def device_join(
     if len(account_id) != HASH_BYTES:
         raise BadInput(f"{file} names an account of {len(account_id)} bytes, not {HASH_BYTES}")
     transport = SigningKey(keyfiles.new_seed())
-    staging = home.with_name(f"{home.name}.join-{secrets.token_hex(4)}")
+    staging = staging_for(home, "join")
     try:
         staging.mkdir(parents=True, mode=0o700)
         for role, key in (("device", device), ("transport", transport)):
@@ -341,15 +342,24 @@ def device_join(
 
 
 def device_retire(core: NodeCore, text: str) -> Recorded:
-    """Closes all logs of a device of the own account where this home last saw them."""
+    """Closes all logs of a device of the own account where this home last saw them.
+
+    Those that one event has no room to list close where they stood in the last cut. So those are
+    listed first that a cut has, of them those that have grown since, and of all those that came
+    first: who stole the device's key may have opened any number.
+    """
     raw = _device(core, text)
     chain = _chain(core, core.account_id)
+    found = []
     with core.store.read() as snapshot:
-        logs = tuple(
-            (log.log_id, log.head.size)
-            for log in snapshot.logs()
-            if log.genesis.device == raw and log.head is not None
-        )
+        for log in snapshot.logs():
+            owner = log.genesis.account_id, log.genesis.device
+            if owner == (core.account_id, raw) and log.head is not None:
+                mark = snapshot.cut_mark(log.log_id)
+                rank = 2 if mark is None else int(mark.size == log.head.size)
+                found.append((rank, (log.log_id, log.head.size)))
+    found.sort(key=lambda each: each[0])
+    logs = tuple(log for _, log in found[:MAX_RETIRED_LOGS])
     so_far = [chain.account_id, chain.n, chain.digest, raw, logs]
     signatures = root_signatures(core.ledger_id, so_far, _root_signers(core, chain))
     body = AccountRetireDevice(chain.account_id, chain.n, chain.digest, raw, logs, signatures)
@@ -363,11 +373,15 @@ def _device(core: NodeCore, text: str) -> bytes:
     if text.startswith("did:key:"):
         raw = parse_did_key(text)
     else:
-        found = [d.device for d in device_list(core).devices if d.device.startswith(text.lower())]
+        named = hex_prefix(text, "device id")
+        digits = named.hex() if isinstance(named, bytes) else named
+        found = [d.device for d in device_list(core).devices if d.device.startswith(digits)]
         if len(found) != 1:
+            many = "several devices" if found else "no device"
             raise UsageError(
-                f"{len(found)} devices of this account begin with {text!r}",
+                f"{many} of this account begin{'' if found else 's'} with {text!r}",
                 hint="`oln device list` shows them",
+                code="ambiguous_id" if found else "unknown_id",
             )
         raw = bytes.fromhex(found[0])
     if raw == core.device:

@@ -20,7 +20,7 @@ from openledger_node.ledger.errors import BadInput, UsageError
 from openledger_node.ledger.kinds import DataContribute, UseReceipt
 from openledger_node.node.core import NodeCore, Progress
 from openledger_node.node.derivation_maps import MapsInForce, maps_in_force
-from openledger_node.node.reading import body_of, events_of, find_event
+from openledger_node.node.reading import body_of, events_read, find_event
 from openledger_node.node.retrieval import (
     HeldTexts,
     Retrieved,
@@ -154,6 +154,17 @@ def branches_erased(snapshot: Snapshot, body: UseReceipt) -> int:
     return sum(view is not None and view.erased for view in named)
 
 
+def is_short(snapshot: Snapshot, body: UseReceipt, branches: Sequence[Branch], gone: int) -> bool:
+    """Whether more branches are gone than went with erased contributions that the receipt names.
+
+    The others may have gone with erased ones that it does not name; or somebody took them out, and
+    whoever has the evidence as it was made can supply them.
+    """
+    shown = {branch.contribution_id for branch in branches}
+    unseen = [views.contribution(snapshot.state, k) for k, _ in body.weights if k not in shown]
+    return gone > sum(view is not None and view.erased for view in unseen)
+
+
 def _common_since(snapshot: Snapshot) -> dict[bytes, int]:
     """{common text: the epoch that made it one}. Reads the logs only when there are any."""
     state = snapshot.state
@@ -161,10 +172,7 @@ def _common_since(snapshot: Snapshot) -> dict[bytes, int]:
     since: dict[bytes, int] = {}
     if not common:
         return since
-    for found in events_of(snapshot, "data.commons"):
-        epoch = snapshot.epoch_of(found.log.log_id, found.seq)
-        if epoch is None or views.void_reason(state, found.event_id) is not None:
-            continue
+    for found, epoch in events_read(snapshot, "data.commons"):
         try:
             named = body_of(found).contribution
         except BadInput:

@@ -11,10 +11,15 @@ less is said in attribution/audit.py.
 - J3 A seat votes 1 on a derivation that its contribution's account has not accepted when it finds
   the same map over the texts that it holds. It looks once an epoch, for the first `dispute_epochs`
   epochs, and never votes 0: it may hold fewer texts than whoever claimed it.
+
+Challenges and claims cost nothing, and looking into one may take seconds. So a seat looks into some
+at a time and votes on epochs in between; into claims in an order that the last cut gives, the same
+for all seats, in which nobody can make sure to come first.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -35,7 +40,7 @@ from openledger_node.ledger.kinds import (
     parse_body,
 )
 from openledger_node.ledger.payload import decode_payload
-from openledger_node.node.audit_scopes import PastScope, PastScopes, branches_erased
+from openledger_node.node.audit_scopes import PastScope, PastScopes, branches_erased, is_short
 from openledger_node.node.claims import own_payload
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.derivations import is_borne_out
@@ -43,10 +48,19 @@ from openledger_node.node.reading import Located, body_of, find_event, must_find
 from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.writer import Draft
 
-MAX_VERDICTS_AT_ONCE: Final = 100
-"""Receipts that a seat audits before one epoch; the others wait for the next one."""
+MAX_RECEIPTS_AT_ONCE: Final = 100
+"""Receipts that a seat audits before it looks after its epoch again."""
+MAX_CLAIMS_AT_ONCE: Final = 4
+"""Claims of derivation that it looks into, as long as they are of small contributions."""
+CLAIM_TOKENS_AT_ONCE: Final = 2**21
+"""Of all texts that claims are about; a claim about more is looked into alone."""
+MAX_CLAIM_TOKENS: Final = 2**26
+"""A claim about more is left to others: a minute or two of work that costs its author nothing."""
 
 
+_BY_WHAT_IS_MISSING: Final = (Ground.BETTER_SPAN, Ground.DERIVATION, Ground.ARITHMETIC)
+"""What an honest receipt can be found guilty of by evidence that somebody took branches out of."""
+_MORE: Final = "more to judge"
 _VERDICT: Final = b"audit.verdict"
 _KIND_WINDOW_BYTES: Final = 32
 
@@ -159,6 +173,9 @@ def _audit(snapshot: Snapshot, held: _Held, scopes: PastScopes) -> Audited:
 
     scope = scope_at(body.snapshot_epoch)
     findings = _findings(held, scope)
+    doubtful = bool(findings) and findings[0].ground in _BY_WHAT_IS_MISSING
+    if doubtful and is_short(snapshot, body, held.branches, held.gone):
+        return Audited(held.receipt_id, _absent("branches of the evidence are missing"), (), True)
     if findings and findings[0].ground in (Ground.BETTER_SPAN, Ground.SNAPSHOT):
         for epoch in _other_epochs(snapshot, held.receipt_id, body):
             if not _findings(held, scope_at(epoch)):
@@ -202,29 +219,58 @@ def _other_epochs(snapshot: Snapshot, receipt_id: bytes, body: UseReceipt) -> li
 
 
 def judge_challenges(core: NodeCore, progress: Progress = no_progress) -> list[Draft]:
-    """The votes that this home's seat has to cast now (J1 to J3).
+    """The votes that this home's seat has to cast now (J1 to J3), as far as it comes at a time.
 
     What it looked at in vain it looks at again when another epoch is final, or when what was absent
     has come: a daemon asks often.
     """
+    drafts, more = _judge(core, progress)
+    core.looked.put(_MORE, more)
+    return drafts
+
+
+def file_verdicts(core: NodeCore, progress: Progress = no_progress) -> int:
+    """Casts the votes that are due, as far as it comes at a time; how many."""
+    drafts = judge_challenges(core, progress)
+    if drafts:
+        core.append(drafts)
+    return len(drafts)
+
+
+def has_more_to_judge(core: NodeCore) -> bool:
+    """Whether the last look at challenges and claims left some for the next one."""
+    return bool(core.looked.get(_MORE))
+
+
+def _judge(core: NodeCore, progress: Progress) -> tuple[list[Draft], bool]:
+    """(votes, whether there is more to look at)."""
     with core.store.read() as snapshot:
         rules = views.rules(snapshot.state)
         if (core.account_id, core.device) not in rules.seats:
-            return []
+            return [], False
         receipts = [receipt.receipt_id for receipt in views.open_challenges(snapshot.state)]
         claims = _claims(core, snapshot, rules.params.dispute_epochs)
         if not receipts and not claims:
-            return []
+            return [], False
         under_way = _votes_under_way(core, snapshot)
         epoch = snapshot.last_epoch()
         scopes: PastScopes | None = None
         drafts: list[Draft] = []
+        room = {False: MAX_RECEIPTS_AT_ONCE, True: MAX_CLAIMS_AT_ONCE}
+        at_once, compared, more = CLAIM_TOKENS_AT_ONCE, 0, False
         for target in (*receipts, *claims):
             voted = target in under_way or core.device in views.votes(snapshot.state, target)
-            if voted or core.looked.get((epoch, target)) or len(drafts) == MAX_VERDICTS_AT_ONCE:
+            if voted or core.looked.get((epoch, target)):
                 continue
             vote: bool | None
             claim = views.derivation(snapshot.state, target)
+            tokens = 0 if claim is None else _tokens_of(snapshot, claim)
+            if tokens > MAX_CLAIM_TOKENS:
+                continue
+            if not room[claim is not None] or (compared and compared + tokens > at_once):
+                more = True
+                continue
+            compared += tokens
             if claim is not None:
                 vote = _is_found_here(snapshot, claim, progress) or None
                 is_idle = vote is None
@@ -235,21 +281,37 @@ def judge_challenges(core: NodeCore, progress: Progress = no_progress) -> list[D
                 drafts.append(core.draft("audit.verdict", AuditVerdict(target, int(vote))))
             elif is_idle:
                 core.looked.put((epoch, target), True)
-    return drafts
+            if vote is not None or is_idle:  # what is only awaited was not looked into
+                room[claim is not None] -= 1
+    return drafts, more
 
 
 def _claims(core: NodeCore, snapshot: Snapshot, hold_epochs: int) -> tuple[bytes, ...]:
     """The derivations that wait for votes; looking through all of them once an epoch."""
-    key = snapshot.last_epoch(), b"claims"
+    epoch = snapshot.last_epoch()
+    key = epoch, b"claims"
     found: tuple[bytes, ...] | None = core.looked.get(key)
     if found is None:
-        found = tuple(
+        cut_id = snapshot.must_epoch(epoch).cut_id
+        waiting = [
             view.derivation_id
             for view in views.derivations(snapshot.state)
-            if view.status == "pending" and view.epoch + hold_epochs > snapshot.last_epoch()
-        )
+            if view.status == "pending" and view.epoch + hold_epochs > epoch
+        ]
+        found = tuple(sorted(waiting, key=lambda each: hashlib.sha256(cut_id + each).digest()))
         core.looked.put(key, found)
     return found
+
+
+def _tokens_of(snapshot: Snapshot, claim: views.DerivationView) -> int:
+    """The tokens of the texts that a claim is about, as they were registered."""
+    found = find_event(snapshot, claim.derivation_id)
+    body = body_of(found) if found is not None else None
+    if not isinstance(body, DataDerivation):
+        return 0
+    named = [body.contribution, *(source for source, _ in body.sources)]
+    texts = [views.contribution(snapshot.state, each) for each in named]
+    return sum(view.tokens for view in texts if view is not None)
 
 
 def _is_found_here(snapshot: Snapshot, claim: views.DerivationView, progress: Progress) -> bool:
@@ -259,14 +321,6 @@ def _is_found_here(snapshot: Snapshot, claim: views.DerivationView, progress: Pr
     if not isinstance(body, DataDerivation):
         return False
     return is_borne_out(snapshot, body, progress)
-
-
-def file_verdicts(core: NodeCore, progress: Progress = no_progress) -> int:
-    """Casts the votes that are due; how many."""
-    drafts = judge_challenges(core, progress)
-    if drafts:
-        core.append(drafts)
-    return len(drafts)
 
 
 def _votes_under_way(core: NodeCore, snapshot: Snapshot) -> frozenset[bytes]:
@@ -293,6 +347,8 @@ def _vote(
     """
     receipt = views.receipt(snapshot.state, receipt_id)
     until = receipt.held_until_epoch or 0 if receipt is not None else 0
+    if receipt is not None:  # the rules may have come to hold challenges longer meanwhile
+        hold_epochs = min(hold_epochs, until - receipt.epoch)
     waits = snapshot.last_epoch() + 1 < until - hold_epochs // 2
     try:
         audited = audit_receipt(snapshot, receipt_id, scopes=scopes)

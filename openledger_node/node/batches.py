@@ -8,7 +8,7 @@ earlier call or earlier in the batch, records nothing again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -41,6 +41,8 @@ from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.writer import Draft
 
 MAX_BATCH_USES: Final = 1_000_000
+PROGRESS_USES: Final = 64
+"""How many uses go by between two words of progress."""
 MAX_RECEIPT_BYTES: Final = 64 * 2**20
 """Output bytes that one receipt gathers before the next one begins."""
 
@@ -122,6 +124,8 @@ def use_batch(
         except UsageError as error:
             error.message = f"use {number} of the batch: {error.message}"
             raise
+        if number % PROGRESS_USES == 0:
+            progress(number, None, "uses read")
     with core.use_lock:
         fresh, repeated = _without_repeats(core, items)
         receipts = _record(core, fresh, progress) if fresh else []
@@ -156,8 +160,13 @@ def _record(core: NodeCore, items: Sequence[_Item], progress: Progress) -> list[
         _check_fees(core, snapshot, gatherings)
         prepared = []
         done = 0
+
+        def told(number: int) -> None:
+            if number % PROGRESS_USES == 0:
+                progress(done + number, len(items), "uses attributed")
+
         for gathering in gatherings:
-            body, draft = _receipt(core, snapshot, gathering, named)
+            body, draft = _receipt(core, snapshot, gathering, named, told)
             prepared.append((body, draft, earns_note(snapshot, core, body)))
             done += len(gathering.items)
             progress(done, len(items), "uses attributed")
@@ -196,9 +205,16 @@ def _check_fees(core: NodeCore, snapshot: Snapshot, gatherings: Sequence[_Gather
 
 
 def _receipt(
-    core: NodeCore, snapshot: Snapshot, gathering: _Gathering, named: Mapping[_Ids, Resolved]
+    core: NodeCore,
+    snapshot: Snapshot,
+    gathering: _Gathering,
+    named: Mapping[_Ids, Resolved],
+    told: Callable[[int], None],
 ) -> tuple[UseReceipt, Draft]:
-    """Attributes the uses of a receipt, each over its own scope, and writes it over all of them."""
+    """Attributes the uses of a receipt, each over its own scope, and writes it over all of them.
+
+    `told` hears how many are done.
+    """
     model = gathering.resolved.model
     scopes: dict[tuple[Retrieved, ...], Gathered] = {}
 
@@ -207,10 +223,10 @@ def _receipt(
             scopes[retrieved] = scope_of(core, snapshot, model, retrieved, no_progress)
         return scopes[retrieved]
 
-    found = [
-        attribute_one(request.output, text, scope(named[_ids(request)].retrieved))
-        for request, text in gathering.items
-    ]
+    found = []
+    for number, (request, text) in enumerate(gathering.items, 1):
+        found.append(attribute_one(request.output, text, scope(named[_ids(request)].retrieved)))
+        told(number)
     whole = scope(tuple(sorted(gathering.retrieved)))
     return receipt_draft(
         core, snapshot, gathering.resolved, found, whole, gathering.fee_micro, gathering.keys

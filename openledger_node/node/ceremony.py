@@ -49,6 +49,7 @@ from openledger_node.node import founding, keyfiles, setup
 from openledger_node.node.core import NodeCore
 from openledger_node.node.results import Initialised
 from openledger_node.node.results_witness import Founded, Invited, SeatOffered
+from openledger_node.store.places import move_into_place, staging_for
 
 WAITING_NAME: Final = "joining.json"
 MAX_CEREMONY_FILE_BYTES: Final = 64 * 1024
@@ -97,9 +98,7 @@ def invite(
     succeeds: Succession | None = None,
 ) -> Invited:
     """Writes an invitation to found a ledger together, or one that goes on from another's end."""
-    title = name.strip()
-    if not title or len(title) > 128 or not title.isprintable():
-        raise UsageError("a ledger's name has 1 to 128 printable characters")
+    title = founding.checked_ledger_name(name)
     params = network_params(())
     if params_file is not None:
         params = founding.params_from(params_file, params, None)
@@ -191,7 +190,7 @@ def offer_seat(
         "inception": encode(inception).hex(),
         "invitation": encode(invitation).hex(),
     }
-    staging = home.with_name(f"{home.name}.join-{secrets.token_hex(4)}")
+    staging = staging_for(home, "join")
     try:
         staging.mkdir(parents=True, mode=0o700)
         roles = (("device", keys.device), ("root", keys.root), ("transport", keys.transport))
@@ -200,7 +199,7 @@ def offer_seat(
         recovery = setup.write_recovery(staging, account, keys.next_root, inception, passphrase)
         keyfiles.write_private(staging / WAITING_NAME, json.dumps(waiting, indent=1) + "\n")
         founding.write_public(out, json.dumps(document, indent=1) + "\n")
-        setup.move_into_place(staging, home)
+        move_into_place(staging, home)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -287,7 +286,7 @@ def begin_seat(
     genesis = founding.read_genesis_file(file)
     keys = {role: keyfiles.load_key(home / "keys", role, passphrase) for role in ("device", "root")}
     _refuse_other(genesis, invitation, inception, keys["device"].public.raw)
-    staging = home.with_name(f"{home.name}.begin-{secrets.token_hex(4)}")
+    staging = staging_for(home, "begin")
     try:
         staging.mkdir(parents=True, mode=0o700)
         log_id = setup.begin_ledger(

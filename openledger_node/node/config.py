@@ -8,12 +8,12 @@ silently the default.
 from __future__ import annotations
 
 import difflib
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from openledger_node.ledger.errors import UsageError
+from openledger_node.node import files
 
 MAX_CONFIG_BYTES: Final = 64 * 1024
 GIB: Final = 2**30
@@ -65,6 +65,7 @@ SETTINGS: Final[dict[str, Setting]] = {
 }
 """Keys of the sections `index`, `node`, `sync`, `log` are attributes section_name, others name."""
 
+_TYPES: Final[dict[type, str]] = {int: "a whole number", bool: "true or false", str: "a text"}
 _PREFIXED: Final = ("index", "node", "sync", "log")
 
 
@@ -116,15 +117,15 @@ def attribute_of(key: str) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UsageError(f"{path} is not a file", hint="move it away", code="bad_file")
     try:
-        data = path.read_bytes()[: MAX_CONFIG_BYTES + 1]
-        if len(data) > MAX_CONFIG_BYTES:
-            raise UsageError(f"{path} has more than {MAX_CONFIG_BYTES:,} bytes")
-        document = tomllib.loads(data.decode("utf-8"))
+        data = files.read_bounded(path, MAX_CONFIG_BYTES)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # numbers too long, arrays too deep, too
-        raise UsageError(f"{path} is not TOML: {error}") from None
+        raise UsageError(f"cannot read {path}: {error.strerror}", code="bad_file") from None
+    if len(data) > MAX_CONFIG_BYTES:
+        raise UsageError(f"{path} has more than {MAX_CONFIG_BYTES:,} bytes", code="bad_file")
+    document = files.parsed_toml(path, data)
     found: dict[str, Any] = {}
     for section, entries in document.items():
         if not isinstance(entries, dict):
@@ -151,7 +152,10 @@ def _checked(path: Path, key: str, value: Any) -> Any:
     if isinstance(setting.default, tuple):
         return _words(path, key, value)
     if type(value) is not type(setting.default):
-        raise UsageError(f"{path}: {key} must be {type(setting.default).__name__}, not {value!r}")
+        raise UsageError(
+            f"{path}: {key} must be {_TYPES[type(setting.default)]}, not {str(value)[:64]!r}",
+            hint="configs/node.toml shows each setting as it is written",
+        )
     if isinstance(setting.default, bool):
         return value
     if isinstance(value, str):

@@ -45,7 +45,7 @@ MAX_SCOPES_KEPT: Final = 8
 A corpus of 100 MB takes about 2 GB as tokens; most are far smaller.
 """
 
-MAX_LOOKED_KEPT: Final = 1_000
+MAX_LOOKED_KEPT: Final = 2**16
 """Challenges that a seat looked at in vain in this epoch."""
 
 MAX_MAPS_KEPT: Final = 64
@@ -194,6 +194,8 @@ class NodeCore:
         """A draft held to its kind's shape. BadInput says what does not fit."""
         try:
             check_body(kind, body)
+        except UnicodeEncodeError:
+            raise BadInput(f"the {kind} has text that is not UTF-8") from None
         except (TypeError, ValueError, OverflowError) as error:
             raise BadInput(f"the {kind} cannot be written: {error}") from None
         return Draft(kind, body, self.clock_ms(), commit, payload_len)

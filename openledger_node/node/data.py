@@ -7,6 +7,7 @@ stays in the log links to nothing once the payload is erased.
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Final
 from openledger_node.attribution.canon import CANON_VERSION
 from openledger_node.attribution.leaves import cut_document
 from openledger_node.credit import views
+from openledger_node.credit.inputs import StateReader
 from openledger_node.ledger.errors import Refused, UsageError
 from openledger_node.ledger.kinds import (
     DataCommons,
@@ -28,7 +30,8 @@ from openledger_node.node.claims import backing, own_payload
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.corpus import FoundFile, SourceDocument, find_files, read_documents
 from openledger_node.node.finality import judged_append
-from openledger_node.node.lookup import find_account, find_id
+from openledger_node.node.lookup import called_by_id, find_account, find_id
+from openledger_node.node.pending import pending_view
 from openledger_node.node.reading import Located, body_of, must_find, outcome
 from openledger_node.node.registry import bodies
 from openledger_node.store.snapshot import Snapshot
@@ -70,14 +73,15 @@ def data_add(
         )
         shares = tuple((find_account(snapshot, text), part) for text, part in creators)
         sources = _sources(snapshot, files, skipped, progress)
-    documents, media_type = _documents(sources, progress)
+        called = called_by_id(snapshot, policy if isinstance(policy, tuple) else ())
+    documents, not_text = _documents(sources, progress)
     payload = encode_payload(core.account_id, CANON_VERSION, documents)
     decoded = decode_payload(payload)
     body = DataContribute(
         named_datanet,
         title,
         license,
-        media_type,
+        "application/octet-stream" if not_text else "text/plain",
         CANON_VERSION,
         len(documents),
         sum(len(source.data) for source in sources),
@@ -105,6 +109,8 @@ def data_add(
         share=_policy_word(policy),
         dry_run=dry_run,
         payload_commit=decoded.commit.hex(),
+        not_text=not_text,
+        names=called,
     )
 
 
@@ -139,17 +145,18 @@ def _sources(
 
 def _documents(
     sources: Sequence[SourceDocument], progress: Progress
-) -> tuple[list[PayloadDocument], str]:
-    """The payload's documents with fresh salts, and the media type: text when all of them are."""
+) -> tuple[list[PayloadDocument], tuple[str, ...]]:
+    """The payload's documents with fresh salts, and the names of those that are not text."""
     documents = []
-    all_text = True
+    not_text = []
     for index, source in enumerate(sources, 1):
         cut = cut_document(source.data)
-        all_text = all_text and cut.is_text
+        if not cut.is_text:
+            not_text.append(os.fsdecode(source.name))
         salt = secrets.token_bytes(SALT_BYTES)
         documents.append(PayloadDocument(salt, cut.slices, cut.tokens))
         progress(index, len(sources), "documents cut")
-    return documents, "text/plain" if all_text else "application/octet-stream"
+    return documents, tuple(not_text)
 
 
 def _record(
@@ -186,8 +193,9 @@ def _policy_word(policy: Any) -> str:
 def data_list(core: NodeCore, account: str | None = None) -> results.Contributions:
     with core.store.read() as snapshot:
         one = find_account(snapshot, account) if account else None
+        later = pending_view(core, snapshot).state
         shown = [
-            _shown(snapshot, found, body)
+            _shown(snapshot, later, found, body)
             for found, body in bodies(snapshot, "data.contribute")
             if one in (None, found.log.genesis.account_id)
         ]
@@ -197,11 +205,18 @@ def data_list(core: NodeCore, account: str | None = None) -> results.Contributio
 def data_show(core: NodeCore, text: str) -> results.Contribution:
     with core.store.read() as snapshot:
         found = must_find(snapshot, find_id(snapshot, text, "data.contribute"))
-        return _shown(snapshot, found, body_of(found))
+        return _shown(snapshot, pending_view(core, snapshot).state, found, body_of(found))
 
 
-def _shown(snapshot: Snapshot, found: Located, body: DataContribute) -> results.Contribution:
+def _shown(
+    snapshot: Snapshot, later: StateReader, found: Located, body: DataContribute
+) -> results.Contribution:
     view = views.contribution(snapshot.state, found.event_id)
+    pending = views.contribution(later, found.event_id)
+    share, next_share = view.share if view else None, pending.share if pending else None
+    named = {found.log.genesis.account_id, *(account for account, _ in body.creators)}
+    for policy in (share, next_share):
+        named.update(policy if isinstance(policy, tuple) else ())
     result = outcome(snapshot, snapshot.state, found)
     status = result.status
     if view is not None and view.erased:
@@ -222,7 +237,9 @@ def _shown(snapshot: Snapshot, found: Located, body: DataContribute) -> results.
         media_type=body.media_type,
         creators=tuple((account.hex(), share) for account, share in body.creators),
         derived_from=tuple((ancestor.hex(), bp) for ancestor, bp in body.derived_from),
-        share=_policy_word(view.share if view else None),
+        share=_policy_word(share),
+        share_pending=None if next_share in (share, None) else _policy_word(next_share),
+        names=called_by_id(snapshot, sorted(named)),
         status=status,
         epoch=view.epoch if view else None,
         payload=backing(snapshot, account, commit) if commit else "absent",

@@ -17,11 +17,11 @@ from openledger_node.attribution.redirect import HeldMap, Redirect
 from openledger_node.attribution.scope import LedgerOrder
 from openledger_node.credit import views
 from openledger_node.ledger.errors import BadInput
-from openledger_node.ledger.genesis import quorum
 from openledger_node.ledger.kinds import AccountAccept, DataDerivation
 from openledger_node.node.caches import Recent
 from openledger_node.node.claims import own_payload
-from openledger_node.node.reading import body_of, events_of, find_event
+from openledger_node.node.reading import body_of, events_read, find_event
+from openledger_node.node.witness_logs import seat_set_of
 from openledger_node.store.snapshot import Snapshot
 
 COUNTING: Final = ("counts", "upheld")
@@ -131,7 +131,7 @@ class _History:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._accepted: dict[tuple[bytes, bytes], int] | None = None
-        self._upheld: dict[bytes, list[int]] = {}
+        self._upheld: dict[bytes, list[tuple[int, bytes]]] = {}
 
     def epochs_of(self, view: views.DerivationView) -> tuple[int, int]:
         """(the epoch from which on it counts, and is upheld); NEVER where it does not."""
@@ -143,25 +143,33 @@ class _History:
         if self._accepted is None:
             self._accepted = self._read()
         accepted = self._accepted.get((view.derivation_id, owner or b""), NEVER)
+        upheld = self._upheld_from(view)
+        return max(view.epoch, min(own, accepted, upheld)), upheld
+
+    def _upheld_from(self, view: views.DerivationView) -> int:
+        """The epoch in which q of the seats in force then had voted for it."""
         votes = sorted(self._upheld.get(view.derivation_id, []))
-        needed = quorum(len(views.rules(self._snapshot.state).seats))
-        upheld = votes[needed - 1] if len(votes) >= needed else NEVER
-        return min(own, accepted, upheld), upheld
+        for epoch in sorted({epoch for epoch, _ in votes}):
+            seats = seat_set_of(self._snapshot, epoch)
+            devices = {device for _, device in seats.seats}
+            voted = {device for voted_in, device in votes if voted_in <= epoch}
+            if len(voted & devices) >= seats.quorum:
+                return max(epoch, view.epoch)
+        return NEVER
 
     def _read(self) -> dict[tuple[bytes, bytes], int]:
         accepted: dict[tuple[bytes, bytes], int] = {}
-        for found in events_of(self._snapshot, "account.accept", "audit.verdict"):
-            epoch = self._snapshot.epoch_of(found.log.log_id, found.seq)
-            if epoch is None or views.void_reason(self._snapshot.state, found.event_id):
-                continue
+        for found, epoch in events_read(self._snapshot, "account.accept", "audit.verdict"):
             try:
                 body = body_of(found)
             except BadInput:
                 continue
             if isinstance(body, AccountAccept):
-                accepted.setdefault((body.target, found.log.genesis.account_id), epoch)
+                key = body.target, found.log.genesis.account_id
+                accepted[key] = min(epoch, accepted.get(key, epoch))
             elif body.upheld:
-                self._upheld.setdefault(body.target, []).append(epoch)
+                vote = epoch, found.log.genesis.device
+                self._upheld.setdefault(body.target, []).append(vote)
         return accepted
 
 

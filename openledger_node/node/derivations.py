@@ -36,7 +36,7 @@ from openledger_node.node.claims import own_payload
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.derivation_maps import COUNTING, derivations_of, maps_in_force
 from openledger_node.node.finality import judged_append
-from openledger_node.node.lookup import find_id
+from openledger_node.node.lookup import called, find_id
 from openledger_node.node.reading import body_of, events_of, find_event, must_find
 from openledger_node.node.results import Derived, DerivedFrom, Recorded
 from openledger_node.store.snapshot import Snapshot
@@ -186,6 +186,7 @@ def derived_from(
             DerivedFrom(
                 contribution_id=source.hex(),
                 account_id=found.log.genesis.account_id.hex() if found is not None else "",
+                account=called(snapshot, found.log.genesis.account_id) if found is not None else "",
                 title=body.title if isinstance(body, DataContribute) else "",
                 tokens=count,
                 ppm=min(PPM, count * PPM // tokens) if tokens else 0,

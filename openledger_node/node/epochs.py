@@ -29,7 +29,7 @@ from openledger_node.ledger.errors import Refused, StoreDamaged
 from openledger_node.ledger.genesis import RULES_VERSION, quorum
 from openledger_node.ledger.heads import Mark
 from openledger_node.node.core import NodeCore, Progress, no_progress
-from openledger_node.node.frontiers import StoredHistories, held_by, unheld_marks
+from openledger_node.node.frontiers import StoredHistories, held_by, unheld_logs, unheld_marks
 from openledger_node.node.results import EpochClosed
 from openledger_node.node.witness_logs import (
     load_round,
@@ -47,9 +47,13 @@ from openledger_node.store.view_epochs import EpochRecord
 MAX_OWN_EVENTS: Final = 16
 """Events that one seat says in one epoch: five in a good one, a few more after skipped views."""
 
+LOOKS_AT_A_CLOSE: Final = 16
+"""How often a seat that closes an epoch looks at what challenges and claims are left."""
+
 STATES_BEHIND: Final = 2
 """Epochs before the newest whose states may still come in."""
 
+_ALL_HELD: Final = "all that it names is held"
 _WITNESS: Final = b"witness."
 _KIND_WINDOW_BYTES: Final = 32
 
@@ -190,6 +194,25 @@ def missing_marks(core: NodeCore, snapshot: Snapshot) -> list[Mark]:
     return missing
 
 
+def missing_logs(core: NodeCore, snapshot: Snapshot) -> tuple[set[bytes], dict[int, set[bytes]]]:
+    """The logs that the next cut names and that are not held so far; and, where this home has a
+    seat, by seat those that its frontiers name: it cannot vote without them.
+    """
+    round_ = load_round(core, snapshot, snapshot.last_epoch() + 1)
+    decided = round_.decision(snapshot.cut_marks())
+    by_cut = unheld_logs(snapshot, decided.changed) if decided is not None else set()
+    by_seat: dict[int, set[bytes]] = {}
+    if decided is None and round_.seats.index_of(core.account_id, core.device) is not None:
+        for event_id, (seat, body) in round_.reports.items():
+            if core.looked.get((_ALL_HELD, event_id)):
+                continue
+            named = unheld_logs(snapshot, (head.mark for head in body.heads))
+            by_seat[seat] = by_seat.get(seat, set()) | named
+            if not named:
+                core.looked.put((_ALL_HELD, event_id), True)
+    return by_cut, by_seat
+
+
 def collect_states(core: NodeCore, first: int) -> None:
     """Keeps the seats' signed states of epochs from `first` on.
 
@@ -283,7 +306,7 @@ def _ask_for_epoch(core: NodeCore, seats: int, progress: Progress) -> EpochClose
         idle = not is_due(snapshot)
         idle = idle and not load_round(core, snapshot, snapshot.last_epoch() + 1).frontiers
     voter = Voter(core, now_ms=core.clock_ms)
-    file_verdicts(core, progress)
+    _file_many_verdicts(core, progress)
     voter.step(closing=not idle)
     if catch_up(core, progress=progress):
         voter.step()
@@ -296,7 +319,7 @@ def _ask_for_epoch(core: NodeCore, seats: int, progress: Progress) -> EpochClose
 def _close(core: NodeCore, progress: Progress) -> EpochClosed:
     catch_up(core, progress=progress)
     sign_missing_state(core)
-    file_verdicts(core, progress)
+    _file_many_verdicts(core, progress)
     with core.store.read() as snapshot:
         epoch = snapshot.last_epoch() + 1
         round_ = load_round(core, snapshot, epoch)
@@ -312,11 +335,23 @@ def _close(core: NodeCore, progress: Progress) -> EpochClosed:
         return _report(snapshot, folded, "")
 
 
-def file_verdicts(core: NodeCore, progress: Progress = no_progress) -> None:
-    """The seat's votes on challenged receipts, which this epoch can count."""
+def file_verdicts(core: NodeCore, progress: Progress = no_progress) -> bool:
+    """The seat's votes on challenged receipts, which this epoch can count; whether it has more to
+    look at.
+    """
     from openledger_node.node import auditing  # it reads the store by modules that import this one
 
     auditing.file_verdicts(core, progress)
+    return auditing.has_more_to_judge(core)
+
+
+def _file_many_verdicts(core: NodeCore, progress: Progress) -> None:
+    """As `file_verdicts`, several times over: where an epoch is closed by hand, and when it is
+    time to, nobody looks on a little later.
+    """
+    for _ in range(LOOKS_AT_A_CLOSE):
+        if not file_verdicts(core, progress):
+            break
 
 
 def _may_vote(core: NodeCore, resume: bool) -> int:

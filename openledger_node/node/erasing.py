@@ -28,7 +28,14 @@ from openledger_node.node.data import DOCUMENT_FACT
 from openledger_node.node.finality import judged_append
 from openledger_node.node.lookup import find_id
 from openledger_node.node.pending import pending_view
-from openledger_node.node.reading import Located, body_of, events_of, find_event, must_find
+from openledger_node.node.reading import (
+    Located,
+    body_of,
+    events_of,
+    find_event,
+    must_find,
+    was_read,
+)
 from openledger_node.node.results import Recorded
 from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.store import Store
@@ -75,9 +82,8 @@ def honour_erasures(core: NodeCore) -> int:
         state = pending_view(core, snapshot).state
         honoured = {}
         for erasure, target, commits in asked:
-            chain = views.chain(state, erasure.log.genesis.account_id)
-            enrolled = chain is not None and erasure.log.genesis.device in chain.devices
-            if enrolled and views.void_reason(state, erasure.event_id) is None:
+            void = views.void_reason(state, erasure.event_id) is not None
+            if was_read(state, erasure) and not void:
                 honoured[target.event_id] = target, commits
     for target, commits in honoured.values():
         _forget(core, target, commits)

@@ -8,16 +8,21 @@ merely falls due with the next epoch waits for one: looking at a balance lets no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from openledger_node.credit.rules import reason_sentence
-from openledger_node.ledger.errors import Refused
+from openledger_node.ledger.errors import BadInput, Refused, UsageError
+from openledger_node.ledger.kinds import BODY_TYPES
 from openledger_node.node.core import NodeCore, Progress, no_progress
 from openledger_node.node.epochs import close_epoch, has_pending, knows_rules
 from openledger_node.node.pending import Judged, judge
 from openledger_node.node.results import Recorded
 from openledger_node.store.writer import Draft
+
+_LENGTH: Final = re.compile(r"of length (<=|>=) (\d+) - at `\$\[(\d+)\]`")
+"""How msgspec says that a text or list of a body, named by its place, is too long or too short."""
 
 
 def may_close(core: NodeCore) -> bool:
@@ -56,7 +61,10 @@ def judged_append(
     Else refuses it. A payload is kept before its event, which could never be served without it,
     and not at all when the event is refused.
     """
-    draft = core.draft(kind, body, commit, len(payload))
+    try:
+        draft = core.draft(kind, body, commit, len(payload))
+    except BadInput as error:
+        raise _misused(kind, error) from None
     verdict = _judge(core, draft)
     if verdict is not None and (verdict.rule or verdict.parked) and make_final(core):
         verdict = _judge(core, draft)
@@ -65,6 +73,18 @@ def judged_append(
     if commit is not None:
         core.store.put_payload(commit, payload)
     return core.append([draft])[0]
+
+
+def _misused(kind: str, error: BadInput) -> UsageError:
+    """What the shape of a body refuses, said of what the user gave: it came from nobody else."""
+    found = _LENGTH.search(error.message)
+    if found is None:
+        return UsageError(error.message, hint="make it shorter, or give it in another form")
+    order, number, field = found.groups()
+    name = BODY_TYPES[kind].__struct_fields__[int(field)].replace("_", " ")
+    if order == ">=":
+        return UsageError(f"the {name} is empty", hint=f"a {kind} has one")
+    return UsageError(f"the {name} is too long", hint=f"it may have {int(number):,} characters")
 
 
 def _judge(core: NodeCore, draft: Draft) -> Judged | None:

@@ -7,14 +7,13 @@ file states of them is held to the bytes.
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from openledger_node.ledger.encoding import encode
-from openledger_node.ledger.errors import BadInput, Refused, UsageError
+from openledger_node.ledger.errors import BadInput, UsageError
 from openledger_node.ledger.genesis import (
     Genesis,
     Params,
@@ -22,15 +21,27 @@ from openledger_node.ledger.genesis import (
     params_fault,
     parse_genesis,
 )
-from openledger_node.node import keyfiles
+from openledger_node.node import files, keyfiles
 from openledger_node.store.snapshot import Snapshot
 
+MAX_LEDGER_NAME_CHARS: Final = 128
 MAX_PARAMS_FILE_BYTES: Final = 64 * 1024
 MAX_GENESIS_FILE_BYTES: Final = 256 * 1024
 SUCCEEDS_FACT: Final = "succeeds"
 """Local fact: what the ledger's genesis goes on from, as its file said (A11)."""
 
 _succession_decoder = msgspec.msgpack.Decoder(Succession)
+
+
+def checked_ledger_name(name: str) -> str:
+    """A name that everybody will see, on one line, for as long as the ledger lives."""
+    title = name.strip()
+    if not title or len(title) > MAX_LEDGER_NAME_CHARS or not title.isprintable():
+        raise UsageError(
+            f"a ledger's name has 1 to {MAX_LEDGER_NAME_CHARS} printable characters",
+            hint="give another; it cannot be changed later",
+        )
+    return title
 
 
 def params_from(path: Path, defaults: Params, own: bytes | None) -> Params:
@@ -63,25 +74,17 @@ def params_from(path: Path, defaults: Params, own: bytes | None) -> Params:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        data = path.read_bytes()[: MAX_PARAMS_FILE_BYTES + 1]
-        if len(data) > MAX_PARAMS_FILE_BYTES:
-            raise UsageError(f"{path} has more than {MAX_PARAMS_FILE_BYTES:,} bytes")
-        return tomllib.loads(data.decode("utf-8"))
+        data = files.read_bounded(path, MAX_PARAMS_FILE_BYTES)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # numbers too long, arrays too deep, too
-        raise UsageError(f"{path} is not TOML: {error}") from None
+        raise UsageError(f"cannot read {path}: {error.strerror}", code="bad_file") from None
+    if len(data) > MAX_PARAMS_FILE_BYTES:
+        raise UsageError(f"{path} has more than {MAX_PARAMS_FILE_BYTES:,} bytes", code="bad_file")
+    return files.parsed_toml(path, data)
 
 
 def write_public(file: Path, text: str) -> None:
     """A new file that others are to read; one that is there is never replaced."""
-    try:
-        with file.open("x", encoding="utf-8") as out:
-            out.write(text)
-    except FileExistsError:
-        raise Refused(f"{file} exists already", hint="name a new file", code="exists") from None
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror}") from None
+    files.write_new(file, text.encode())
 
 
 def succession_document(succession: Succession) -> dict[str, Any]:

@@ -5,6 +5,10 @@ held when any history of its log that is held here has it. Marks that frontiers 
 growing alone will not bring are asked for (`unheld_marks`), so that in time all seats hold what the
 others speak of.
 
+Of logs that no cut has yet, those that came first are named first, and where there are too many
+they take half of a frontier: whoever makes new accounts by the thousand, epoch after epoch, keeps
+nobody else's log out of the cuts.
+
 A leader may have shown the proposal that was decided on a history that some seats were not shown,
 and the cut may have closed its log before it. So a frontier also names the history that holds the
 last decided proposal, where that is not the one that the log goes on with: it changes no cut (A7
@@ -17,6 +21,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
+from openledger_node.agreement.cut import shared_room
 from openledger_node.agreement.machine import Held
 from openledger_node.agreement.rounds import Round
 from openledger_node.ledger.errors import BadInput, VerificationFailed
@@ -123,6 +128,16 @@ def unheld_marks(snapshot: Snapshot, rounds: Iterable[Round]) -> list[Mark]:
     return sorted(found)[:MAX_UNHELD_MARKS]
 
 
+def unheld_logs(snapshot: Snapshot, marks: Iterable[Mark]) -> set[bytes]:
+    """The logs of which less is held here, of any history, than marks name."""
+    found = set()
+    for mark in marks:
+        log = snapshot.log(mark.log_id)
+        if log is None or log.head is None or log.head.size < mark.size:
+            found.add(mark.log_id)
+    return found
+
+
 def held_by(snapshot: Snapshot) -> Held:
     """What a seat knows when it speaks.
 
@@ -131,15 +146,17 @@ def held_by(snapshot: Snapshot) -> Held:
     histories = StoredHistories(snapshot)
 
     def changed() -> list[SignedHead]:
-        grown = []
+        aside = decided_aside(snapshot)
+        first: list[SignedHead] = [] if aside is None else [aside]
+        old: list[SignedHead] = []
+        new: list[SignedHead] = []
         for log in snapshot.logs():
             mark = snapshot.cut_mark(log.log_id)
             if log.head is not None and log.head.size > (mark.size if mark else 0):
-                grown.append(log.head)
-        if len(grown) > MAX_FRONTIER_HEADS:  # those first that no cut took in for longest (A1)
-            grown.sort(key=lambda head: snapshot.last_change(head.log_id))
-        aside = decided_aside(snapshot)
-        return grown if aside is None else [aside, *grown]
+                (first if log.own else old if mark else new).append(log.head)
+        if len(old) > MAX_FRONTIER_HEADS // 2:  # those first that no cut took in for longest (A1)
+            old.sort(key=lambda head: snapshot.last_change(head.log_id))
+        return [*first, *shared_room(old, new, max(0, MAX_FRONTIER_HEADS - len(first)))]
 
     def signed(head: SignedHead) -> bool | None:
         log = snapshot.log(head.log_id)

@@ -15,11 +15,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from openledger_node.ledger.errors import BadInput, StoreUnavailable, UsageError
+from openledger_node.ledger.errors import BadInput, StoreDamaged, StoreUnavailable, UsageError
 from openledger_node.ledger.keys import PublicKey, SigningKey
+from openledger_node.node import files
 
 MAX_KEY_FILE_BYTES: Final = 4096
 MAX_PASSPHRASE_BYTES: Final = 1024
@@ -41,7 +44,7 @@ def passphrase_from_environment() -> bytes | None:
     if path is None or (not named and not path.is_file()):
         return None
     try:
-        passphrase = path.read_bytes()[: MAX_PASSPHRASE_BYTES + 1].rstrip(b"\r\n")
+        passphrase = files.read_bounded(path, MAX_PASSPHRASE_BYTES).rstrip(b"\r\n")
     except OSError as error:
         raise UsageError(
             f"cannot read the passphrase file {path}: {error.strerror}",
@@ -127,14 +130,7 @@ def _seed(document: Any, role: str, public: bytes, passphrase: bytes | None) -> 
 def write_private(path: Path, text: str) -> None:
     """A new file of mode 0600, durable, never over an existing one."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise UsageError(f"{path} exists already", hint="nothing was overwritten") from None
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    files.write_new(path, text.encode(), files.PRIVATE)
 
 
 def replace_private(path: Path, text: str) -> None:
@@ -151,8 +147,7 @@ def replace_private(path: Path, text: str) -> None:
 def read_json(path: Path, what: str, limit_bytes: int = MAX_KEY_FILE_BYTES) -> Any:
     """The JSON document in a small file."""
     try:
-        with path.open("rb") as file:
-            data = file.read(limit_bytes + 1)
+        data = files.read_bounded(path, limit_bytes)
     except OSError as error:
         raise UsageError(
             f"cannot read {what} {path}: {error.strerror}", hint="check the path", code="bad_file"
@@ -173,12 +168,25 @@ def save_key(folder: Path, role: str, key: SigningKey, passphrase: bytes | None)
 
 
 def public_key(folder: Path, role: str) -> bytes:
-    """The public half of a stored key: no passphrase is needed. BadInput when there is none."""
-    document = read_json(folder / f"{role}.key", f"the {role} key file")
+    """The public half of a stored key: no passphrase is needed. StoreDamaged when it is none."""
+    path = folder / f"{role}.key"
+    with _own_file(path):
+        document = read_json(path, f"the {role} key")
+        try:
+            return PublicKey.parse(bytes.fromhex(document["public"])).raw
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise BadInput(f"the {role} key file is malformed") from None
+
+
+@contextmanager
+def _own_file(path: Path) -> Iterator[None]:
+    """What is wrong with a home's own key file is damage, and nobody else's fault."""
     try:
-        return PublicKey.parse(bytes.fromhex(document["public"])).raw
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise BadInput(f"the {role} key file is malformed") from None
+        yield
+    except BadInput as error:
+        raise StoreDamaged(
+            f"{path} is damaged: {error.message}", hint="restore it from a backup"
+        ) from None
 
 
 def load_key(folder: Path, role: str, passphrase: bytes | None) -> SigningKey:
@@ -190,4 +198,5 @@ def load_key(folder: Path, role: str, passphrase: bytes | None) -> SigningKey:
             hint="restore it from a backup",
             code="key_missing",
         )
-    return key_from_document(read_json(path, f"the {role} key"), role, passphrase)
+    with _own_file(path):
+        return key_from_document(read_json(path, f"the {role} key"), role, passphrase)

@@ -8,6 +8,7 @@ petname or by their checksummed short form.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from typing import Final
 
 from openledger_node.credit import views
@@ -41,19 +42,27 @@ def hex_prefix(text: str, what: str = "id") -> bytes | str:
     digits = text.strip().lower()
     if not digits or any(digit not in "0123456789abcdef" for digit in digits):
         raise UsageError(
-            f"{text!r} is not an {what}: an id has hex digits 0-9 and a-f",
+            f"{text!r} is not {_article(what)}: an id has hex digits 0-9 and a-f",
             hint="copy it from `oln log` or the list command; 8 digits or more are enough",
             code="bad_id",
         )
     if len(digits) < names.MIN_PREFIX_DIGITS:
         raise UsageError(
-            f"{text!r} is too short for an {what}",
+            f"{text!r} is too short for {_article(what)}",
             hint=f"give {names.MIN_PREFIX_DIGITS} hex digits or more",
             code="bad_id",
         )
     if len(digits) > 2 * names.ID_BYTES:
-        raise UsageError(f"{text!r} is too long for an {what}: 64 hex digits", code="bad_id")
+        raise UsageError(
+            f"{text[:16]!r}... is too long for {_article(what)}",
+            hint="a whole id has 64 hex digits",
+            code="bad_id",
+        )
     return bytes.fromhex(digits) if len(digits) == 2 * names.ID_BYTES else digits
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
 
 
 def find_account(snapshot: Snapshot, text: str) -> bytes:
@@ -81,6 +90,14 @@ def find_account(snapshot: Snapshot, text: str) -> bytes:
 def called(snapshot: Snapshot, account: bytes) -> str:
     """What people here call an account: its petname, or its short form."""
     return snapshot.petnames().get(account) or names.account_short(account)
+
+
+def called_by_id(snapshot: Snapshot, accounts: Iterable[bytes]) -> dict[str, str]:
+    """What people here call each of some accounts, by id."""
+    petnames = snapshot.petnames()
+    return {
+        account.hex(): petnames.get(account) or names.account_short(account) for account in accounts
+    }
 
 
 def known_account(snapshot: Snapshot, text: str) -> bytes | None:
@@ -161,10 +178,11 @@ def find_id(snapshot: Snapshot, text: str, *kinds: str) -> bytes:
         foreign = [kind for _, kind in kept if kind is not None]
         if not fitting and foreign:
             word = WORDS.get(foreign[0], foreign[0])
+            shows = "account show" if foreign[0] == "account" else "show"
             raise UsageError(
-                f"{text!r} is not a {wanted}: it is a {word}",
+                f"{text!r} is not {_article(wanted)}: it is {_article(word)}",
                 code="wrong_kind",
-                hint=f"see `oln show {text}`",
+                hint=f"see `oln {shows} {text}`",
             )
         if isinstance(digits, bytes) and not fitting:
             raise UsageError(

@@ -24,10 +24,10 @@ from openledger_node.ledger.kinds import (
 from openledger_node.ledger.names import account_short
 from openledger_node.node.core import NodeCore
 from openledger_node.node.epochs import catch_up
+from openledger_node.node.files import write_new
 from openledger_node.node.finality import judged_append, make_final
-from openledger_node.node.lookup import find_account, find_id
+from openledger_node.node.lookup import called, find_account, find_id
 from openledger_node.node.pending import pending_view
-from openledger_node.node.reports import write_new
 from openledger_node.node.results import MoneyMoved, Payout, Payouts
 from openledger_node.store.snapshot import Snapshot
 
@@ -40,17 +40,19 @@ MAX_PAYOUT_EVENTS: Final = 1_000
 def issue(core: NodeCore, amount_micro: int, to: str, note: str = "") -> MoneyMoved:
     with core.store.read() as snapshot:
         account = find_account(snapshot, to)
+        name = called(snapshot, account)
     body = MoneyIssue(account, amount_micro, note)
     done = judged_append(core, "money.issue", body)
-    return MoneyMoved(done.event_id, amount_micro, account.hex())
+    return MoneyMoved(done.event_id, amount_micro, account.hex(), name)
 
 
 def transfer(core: NodeCore, amount_micro: int, to: str, note: str = "") -> MoneyMoved:
     with core.store.read() as snapshot:
         account = find_account(snapshot, to)
+        name = called(snapshot, account)
     body = MoneyTransfer(account, amount_micro, note)
     done = judged_append(core, "money.transfer", body)
-    return MoneyMoved(done.event_id, amount_micro, account.hex())
+    return MoneyMoved(done.event_id, amount_micro, account.hex(), name)
 
 
 def grant(
@@ -62,11 +64,12 @@ def grant(
     """Locks an amount for one provider. `expires` is an epoch, None for never."""
     with core.store.read() as snapshot:
         account = find_account(snapshot, provider)
+        name = called(snapshot, account)
         if expires == "default":
             expires = snapshot.last_epoch() + core.config.grant_expiry_epochs
     body = MoneyGrant(account, amount_micro, expires)
     done = judged_append(core, "money.grant", body)
-    return MoneyMoved(done.event_id, amount_micro, account.hex(), grant_id=done.event_id)
+    return MoneyMoved(done.event_id, amount_micro, account.hex(), name, grant_id=done.event_id)
 
 
 def redeem(
@@ -75,9 +78,10 @@ def redeem(
     """Locks credits for an issuer; None is a standing order, 0 ends it."""
     with core.store.read() as snapshot:
         account = find_account(snapshot, issuer) if issuer else _only_issuer(snapshot)
+        name = called(snapshot, account)
     body = MoneyRedeem(account, amount_micro, minimum_micro)
     done = judged_append(core, "money.redeem", body)
-    return MoneyMoved(done.event_id, amount_micro, account.hex(), redeem_id=done.event_id)
+    return MoneyMoved(done.event_id, amount_micro, account.hex(), name, redeem_id=done.event_id)
 
 
 def _only_issuer(snapshot: Snapshot) -> bytes:

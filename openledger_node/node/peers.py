@@ -13,6 +13,7 @@ from openledger_node.net.address import PeerAddress, node_id_text, parse_node_id
 from openledger_node.net.book import PeerBook
 from openledger_node.net.identity import NodeIdentity
 from openledger_node.net.peer import BAN_MS, Peer, Source
+from openledger_node.node.addressing import named_peers
 from openledger_node.node.core import NodeCore
 from openledger_node.node.daemon.report import read_report
 from openledger_node.node.results_network import Peer as ShownPeer
@@ -190,6 +191,6 @@ def addresses_of(core: NodeCore, text: str) -> list[PeerAddress]:
 def all_addresses(core: NodeCore) -> list[list[PeerAddress]]:
     """The addresses of every node that people named, by node."""
     book = StoredBook(core).book
-    for text in core.config.node_peers:
-        book.add(PeerAddress.parse(text))
+    for address in named_peers(core.config):
+        book.add(address)
     return [list(peer.addresses()) for peer in book.kept(core.clock_ms())]

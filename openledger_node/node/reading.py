@@ -67,6 +67,53 @@ def events_of(snapshot: Snapshot, *kinds: str) -> Iterator[Located]:
                     yield Located(log, seq, event_ids(log.log_id, seq, [leaf])[0], event)
 
 
+_ENROLLING: Final = ("account.create", "account.add_device")
+
+
+def was_read(state: StateReader, found: Located) -> bool:
+    """Whether the fold read an event: its device is enrolled, its log was not closed before it.
+
+    Anybody can open a log that names an account, with a key of their own, and whoever stole a
+    device's key goes on with its logs: what such logs say is in them, and not so.
+    """
+    record = views.log_record(state, found.log.log_id)
+    return record is not None and found.seq < record.read_to
+
+
+def _was_judged(state: StateReader, found: Located) -> bool:
+    """As `was_read`, of a key event: those count in logs whose devices are not enrolled, too."""
+    record = views.log_record(state, found.log.log_id)
+    if record is None or record.authorised:
+        return was_read(state, found)
+    return record.closed_at is None or found.seq < record.closed_at
+
+
+def events_read(snapshot: Snapshot, *kinds: str) -> list[tuple[Located, int]]:
+    """The final events of some kinds that were read and are not void, each with the epoch in which
+    it was read: that of its cut, or of its device's enrolment if that came later.
+    """
+    state = snapshot.state
+    enrolled: dict[tuple[bytes, bytes], int] = {}
+    found: list[tuple[Located, int]] = []
+    for each in events_of(snapshot, *kinds, *_ENROLLING):
+        epoch = snapshot.epoch_of(each.log.log_id, each.seq)
+        if epoch is None or views.void_reason(state, each.event_id) is not None:
+            continue
+        if each.event.kind in _ENROLLING and _was_judged(state, each):
+            try:
+                body = body_of(each)
+            except BadInput:
+                continue
+            owner = body.account_id, body.device
+            enrolled[owner] = min(epoch, enrolled.get(owner, epoch))
+        if each.event.kind in kinds and was_read(state, each):
+            found.append((each, epoch))
+    return [
+        (each, max(epoch, enrolled.get((each.log.genesis.account_id, each.log.genesis.device), 0)))
+        for each, epoch in found
+    ]
+
+
 def well_formed(leaf: bytes) -> Event | None:
     """The event in an accepted leaf, or None when it is void for its form."""
     try:

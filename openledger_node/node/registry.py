@@ -18,8 +18,9 @@ from openledger_node.ledger.errors import BadInput, UsageError
 from openledger_node.ledger.kinds import AgentRegister, DatanetCreate, ModelRegister
 from openledger_node.node import results
 from openledger_node.node.core import NodeCore, Progress, no_progress
+from openledger_node.node.files import read_bounded
 from openledger_node.node.finality import judged_append, make_final
-from openledger_node.node.lookup import called, find_account, find_id
+from openledger_node.node.lookup import called, called_by_id, find_account, find_id
 from openledger_node.node.pending import pending_view
 from openledger_node.node.reading import Located, body_of, events_of, find_event, must_find, outcome
 from openledger_node.store.snapshot import Snapshot
@@ -62,6 +63,7 @@ def _datanet(snapshot: Snapshot, found: Located, body: DatanetCreate) -> results
     return results.Datanet(
         datanet_id=found.event_id.hex(),
         account_id=found.log.genesis.account_id.hex(),
+        account=called(snapshot, found.log.genesis.account_id),
         name=body.name,
         description=body.description,
         license_policy=body.licence_policy,
@@ -112,6 +114,9 @@ def _digest_file(path: Path, progress: Progress) -> bytes:
     digest = hashlib.sha256()
     done = 0
     try:
+        if path.exists() and not path.is_file():
+            # A device or a pipe has no end to wait for, and another digest tomorrow.
+            raise UsageError(f"cannot read {path}: it is not a regular file", code="bad_file")
         total = path.stat().st_size
         if total > MAX_WEIGHTS_FILE_BYTES:
             raise UsageError(f"{path} has {total:,} bytes, more than {MAX_WEIGHTS_FILE_BYTES:,}")
@@ -154,6 +159,7 @@ def _model(
         bases=_hexed(body.bases),
         trained_on=_hexed(body.trained_on),
         creators=_hexed(body.creators),
+        names=called_by_id(snapshot, (account for account, _ in body.creators)),
         status=outcome(snapshot, snapshot.state, found).status,
     )
 
@@ -210,7 +216,7 @@ def agent_register(
 
 def _card_digest(path: Path) -> bytes:
     try:
-        data = path.read_bytes()[: MAX_CARD_BYTES + 1]
+        data = read_bounded(path, MAX_CARD_BYTES)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", code="bad_file") from None
     if not data or len(data) > MAX_CARD_BYTES:
@@ -234,6 +240,7 @@ def _agent(snapshot: Snapshot, found: Located, body: AgentRegister) -> results.A
     return results.Agent(
         agent_id=found.event_id.hex(),
         account_id=found.log.genesis.account_id.hex(),
+        account=called(snapshot, found.log.genesis.account_id),
         operator_id=body.operator.hex(),
         operator=called(snapshot, body.operator),
         name=body.name,

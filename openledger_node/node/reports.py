@@ -26,6 +26,7 @@ from openledger_node.node import keyfiles, results
 from openledger_node.node.core import NodeCore
 from openledger_node.node.daemon.report import read_report
 from openledger_node.node.epochs import knows_rules, settled
+from openledger_node.node.files import write_new
 from openledger_node.node.finality import make_final
 from openledger_node.node.founding import genesis_document, known_succession, succession_document
 from openledger_node.node.lookup import called, find_account, find_id
@@ -147,17 +148,6 @@ def ledger_export(core: NodeCore, file: Path) -> results.FileWritten:
         text = genesis_document(core.genesis, known_succession(snapshot))
     write_new(file, text.encode())
     return results.FileWritten(str(file), len(text))
-
-
-def write_new(file: Path, data: bytes) -> None:
-    """Writes a new file; never over an existing one."""
-    try:
-        with file.open("xb") as out:
-            out.write(data)
-    except FileExistsError:
-        raise UsageError(f"{file} exists already", hint="name a new file") from None
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror}") from None
 
 
 def credits(core: NodeCore, text: str | None = None, *, pending: bool = False) -> results.Credits:

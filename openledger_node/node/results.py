@@ -158,6 +158,7 @@ class MoneyMoved:
     event_id: str
     amount_micro: int | None
     to: str
+    account: str  # what `to` is called here
     grant_id: str | None = None
     redeem_id: str | None = None
 
@@ -463,7 +464,7 @@ class BulkMoved:
 def as_json(result: object) -> Any:
     """A result as JSON-ready values.
 
-    The keys are the field names (`size_bytes` of data also as `bytes`).
+    The keys are the field names (sizes of data and of the index also as `bytes`).
     """
     if isinstance(result, Mapping):
         return {str(key): as_json(value) for key, value in result.items()}
@@ -473,6 +474,6 @@ def as_json(result: object) -> Any:
     if slots is None:
         return result
     shown = {name: as_json(getattr(result, name)) for name in slots}
-    if isinstance(result, Added):
-        shown["bytes"] = result.size_bytes
+    if isinstance(result, Added | IndexShown):
+        shown["bytes"] = result.bytes
     return shown

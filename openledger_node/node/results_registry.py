@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -63,6 +64,7 @@ class DerivedFrom:
 
     contribution_id: str
     account_id: str
+    account: str
     title: str
     tokens: int
     ppm: int
@@ -97,6 +99,8 @@ class Added:
     share: str
     dry_run: bool
     payload_commit: str
+    not_text: tuple[str, ...]  # documents that are no UTF-8 text: no output is matched with them
+    names: Mapping[str, str]  # what accounts are called here, by id
 
     @property
     def bytes(self) -> int:
@@ -116,7 +120,9 @@ class Contribution:
     media_type: str
     creators: tuple[tuple[str, int], ...]
     derived_from: tuple[tuple[str, int], ...]
-    share: str
+    share: str  # none, all, or account ids with commas between; as it is final
+    share_pending: str | None  # what it will be, where that is another
+    names: Mapping[str, str]  # what the accounts in it are called here, by id
     status: str  # final, pending, withdrawn, erased, void, parked
     epoch: int | None
     payload: str  # held, absent, erased, unbacked (it names another account's)
@@ -131,6 +137,7 @@ class Contributions:
 class Datanet:
     datanet_id: str
     account_id: str
+    account: str
     name: str
     description: str
     license_policy: str
@@ -155,6 +162,7 @@ class Model:
     bases: tuple[tuple[str, int], ...]
     trained_on: tuple[tuple[str, int], ...]
     creators: tuple[tuple[str, int], ...]
+    names: Mapping[str, str]  # what the accounts in it are called here, by id
     status: str
 
 
@@ -167,6 +175,7 @@ class Models:
 class Agent:
     agent_id: str
     account_id: str
+    account: str
     operator_id: str
     operator: str
     name: str
@@ -192,3 +201,7 @@ class IndexShown:
     text_bytes: int
     file_bytes: int
     wrong: tuple[str, ...]
+
+    @property
+    def bytes(self) -> int:
+        return self.file_bytes

@@ -44,8 +44,14 @@ from openledger_node.ledger.genesis import (
 from openledger_node.ledger.keys import SigningKey
 from openledger_node.ledger.names import account_short
 from openledger_node.node import keyfiles
-from openledger_node.node.founding import SUCCEEDS_FACT, params_from, read_founding_file
+from openledger_node.node.founding import (
+    SUCCEEDS_FACT,
+    checked_ledger_name,
+    params_from,
+    read_founding_file,
+)
 from openledger_node.node.results import Initialised
+from openledger_node.store.places import move_into_place, staging_for
 from openledger_node.store.store import Store
 from openledger_node.store.writer import Draft, LogWriter
 
@@ -94,9 +100,13 @@ def checked_petname(petname: str) -> str:
     """A name that people can tell from an id, on one line."""
     clean = petname.strip()
     if not clean or len(clean) > MAX_PETNAME_CHARS or not clean.isprintable():
-        raise UsageError(f"a petname has 1 to {MAX_PETNAME_CHARS} printable characters")
+        raise UsageError(
+            f"a petname has 1 to {MAX_PETNAME_CHARS} printable characters", hint="choose another"
+        )
     if clean.lower().startswith("acct-"):
-        raise UsageError("a petname may not look like an account's short form")
+        raise UsageError(
+            "a petname may not look like an account's short form", hint="choose another"
+        )
     return clean
 
 
@@ -114,16 +124,24 @@ def initialise(
     refuse_used_place(home)
     name = checked_petname(name) if name is not None else None
     if genesis_file is not None and params_file is not None:
-        raise UsageError("a ledger that is joined has its params in its genesis")
+        raise UsageError(
+            "a ledger that is joined has its params in its genesis", hint="leave --params out"
+        )
+    if genesis_file is not None and ledger_name is not None:
+        raise UsageError(
+            "a ledger that is joined has its name in its genesis", hint="leave --ledger-name out"
+        )
     keys = new_keys()
     inception = inception_of(keys, secrets.token_bytes(16))
     succession: Succession | None = None
     if genesis_file is None:
-        title = ledger_name or (f"{name}'s ledger" if name else "solo ledger")
+        title = f"{name}'s ledger" if name else "solo ledger"
+        if ledger_name is not None:
+            title = checked_ledger_name(ledger_name)
         genesis = _solo_genesis(title, inception, keys, params_file)
     else:
         genesis, succession = read_founding_file(genesis_file)
-    staging = home.with_name(f"{home.name}.init-{secrets.token_hex(4)}")
+    staging = staging_for(home, "init")
     try:
         log_id, recovery = _build(
             staging, genesis, inception, keys, name, passphrase, clock_ms(), succession
@@ -253,14 +271,6 @@ def refuse_used_place(home: Path) -> None:
         )
 
 
-def move_into_place(staging: Path, home: Path) -> None:
-    """The finished home takes its place in one rename."""
-    home.parent.mkdir(parents=True, exist_ok=True)
-    if home.exists():
-        home.rmdir()
-    staging.rename(home)
-
-
 def _solo_genesis(
     title: str, inception: Inception, keys: NewKeys, params_file: Path | None
 ) -> Genesis:
@@ -270,7 +280,7 @@ def _solo_genesis(
         params = params_from(params_file, params, account)
     genesis = Genesis(
         version=1,
-        name=title[:128],
+        name=title,
         salt=secrets.token_bytes(16),
         rules_version=1,
         params=params,

@@ -15,13 +15,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from openledger_node.attribution.evidence import decode_evidence, without_branches
+from openledger_node.attribution.evidence import (
+    decode_evidence,
+    erased_branches,
+    without_branches,
+)
 from openledger_node.credit import views
 from openledger_node.credit.view_types import ContributionView
 from openledger_node.ledger.errors import BadInput, StoreDamaged
 from openledger_node.ledger.events import Event, event_ids
 from openledger_node.ledger.kinds import UseReceipt, parse_body
-from openledger_node.node.audit_scopes import branches_erased
+from openledger_node.node.audit_scopes import branches_erased, is_short
 from openledger_node.node.claims import own_payload
 from openledger_node.node.core import NodeCore
 from openledger_node.node.erasing import commits_of
@@ -114,6 +118,17 @@ def _may_be_served(snapshot: Snapshot, account: bytes, event_id: bytes) -> bool:
     if views.derivation(state, event_id) is not None:
         return True
     return may_have(views.contribution(state, event_id), account)
+
+
+def _is_short(snapshot: Snapshot, body: UseReceipt, account: bytes, commit: bytes) -> bool:
+    """Whether somebody may hold more of the evidence than is held here."""
+    try:
+        data = own_payload(snapshot, account, commit)
+        return data is not None and is_short(
+            snapshot, body, decode_evidence(data), erased_branches(data)
+        )
+    except (BadInput, StoreDamaged):
+        return False  # what is no evidence is none for anybody; `oln check` names damage
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +233,12 @@ class WishList:
             sizes[found.event.payload_commit] = found.event.payload_len
         gone = branches_erased(snapshot, body)
         for commit, size_bytes in sizes.items():
-            if not snapshot.has_payload(commit) and not snapshot.is_erased(commit):
-                may_lack = gone if commit == found.event.payload_commit else 0
-                yield Sought(receipt_id, account, commit, size_bytes, may_lack)
+            is_evidence = commit == found.event.payload_commit
+            is_held = snapshot.has_payload(commit)
+            if is_held and is_evidence and gone:
+                is_held = not _is_short(snapshot, body, account, commit)
+            if not is_held and not snapshot.is_erased(commit):
+                yield Sought(receipt_id, account, commit, size_bytes, gone if is_evidence else 0)
 
     def _may_have(self, snapshot: Snapshot, event_id: bytes) -> bool:
         if views.derivation(snapshot.state, event_id) is not None:

@@ -446,7 +446,7 @@ def _hold_payload(
 
 def key_bytes(key: str) -> bytes:
     """An idempotency key as stored."""
-    raw = key.encode()
+    raw = key.encode("utf-8", "surrogatepass")
     if not 0 < len(raw) <= MAX_KEY_BYTES:
         raise UsageError(f"an idempotency key has 1 to {MAX_KEY_BYTES} bytes")
     return raw

@@ -11,20 +11,26 @@ from typing import Final
 import msgspec
 
 from openledger_node.agreement.certificates import SeatSet, genesis_seats
+from openledger_node.agreement.cut import makes_cut
 from openledger_node.agreement.evidence import evidence_of
 from openledger_node.agreement.rounds import Evidence, Round, Witnessed
 from openledger_node.credit import views
 from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.errors import BadInput
 from openledger_node.ledger.events import event_ids, parse_event
+from openledger_node.ledger.heads import Mark
 from openledger_node.ledger.kinds import parse_body
-from openledger_node.ledger.votes import WitnessSet
+from openledger_node.ledger.votes import WitnessPropose, WitnessSet
 from openledger_node.node.core import NodeCore
 from openledger_node.store.snapshot import Snapshot
 from openledger_node.store.view_logs import LogInfo
 
 MAX_EPOCHS_AHEAD: Final = 64
 """How far past a home's own epoch it reads what frontiers name, to find what it lacks."""
+
+MAX_FALSE_BODIES: Final = 2**16
+"""Events that are remembered as not making their cut: each costs a hash of every log's mark."""
+_false_bodies: Final[dict[bytes, None]] = {}
 
 _WITNESS: Final = b"witness."
 _KIND_WINDOW_BYTES: Final = 32
@@ -117,7 +123,33 @@ def load_round(core: NodeCore, snapshot: Snapshot, epoch: int) -> Round:
     for _, _, event in witness_events(snapshot, seats, _final_sizes(snapshot)):
         if getattr(event.body, "epoch", None) == epoch:
             round_.add(event)
+    previous = snapshot.cut_marks()
+    lost = round_.crowded_out(previous)
+    if lost:
+        _look_for(snapshot, round_, lost, previous)
     return round_
+
+
+def _look_for(
+    snapshot: Snapshot, round_: Round, lost: set[bytes], previous: Mapping[bytes, Mark]
+) -> None:
+    """Puts in the bodies that make the cuts of certified proposals, however many do not."""
+    for _, _, event in witness_events(snapshot, round_.seats, _final_sizes(snapshot)):
+        body = event.body
+        if not isinstance(body, WitnessPropose) or body.epoch != round_.epoch:
+            continue
+        named = round_.id_of(body)
+        if named not in lost or event.event_id in _false_bodies:
+            continue
+        if makes_cut(previous, body.cut_delta, body.cut_id):
+            round_.put_in(body)
+            lost.remove(named)
+            if not lost:
+                return
+        else:
+            if len(_false_bodies) >= MAX_FALSE_BODIES:
+                _false_bodies.clear()
+            _false_bodies[event.event_id] = None
 
 
 def all_evidence(core: NodeCore, snapshot: Snapshot) -> list[tuple[int, Evidence]]:

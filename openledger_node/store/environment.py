@@ -113,7 +113,12 @@ def translated(what: str) -> Iterator[None]:
         yield
     except (lmdb.MapFullError, lmdb.DiskError) as error:
         raise _full(what) from error
-    except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.PanicError) as error:
+    except (
+        lmdb.CorruptedError,
+        lmdb.PageNotFoundError,
+        lmdb.PanicError,
+        lmdb.BadTxnError,  # what LMDB says after it met a page that it could not read
+    ) as error:
         raise StoreDamaged(
             f"the store's file is damaged: {error}",
             hint="restore a backup, or start a new home and fetch the logs from peers",

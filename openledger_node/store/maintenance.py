@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from openledger_node.ledger.events import SEGMENT_LEAVES
 from openledger_node.store import logs
 from openledger_node.store.environment import MAP_BYTES, Environment, translated
 from openledger_node.store.frames import FrameWriter, read_frames
+from openledger_node.store.places import move_into_place, staging_for
 from openledger_node.store.store import Store
 from openledger_node.store.view_payloads import IN_FILE, payload_path
 
@@ -242,7 +242,7 @@ def restore(path: Path, home: Path, progress: Progress = no_progress) -> Restore
             hint="restore into a new folder, with --home",
             code="home_exists",
         )
-    staging = home.with_name(f"{home.name}.restore-{secrets.token_hex(4)}")
+    staging = staging_for(home, "restore")
     with translated("be restored"):
         staging.mkdir(parents=True, mode=0o700)
     reader = _Restoring(staging)
@@ -253,10 +253,9 @@ def restore(path: Path, home: Path, progress: Progress = no_progress) -> Restore
             reader.take(frame)
         made = reader.finish()
         with translated("be restored"):
-            if home.exists():
-                home.rmdir()
-            staging.rename(home)
-            _sync_folder(home.parent)
+            move_into_place(staging, home)
+            for folder in (home, home.parent):
+                _sync_folder(folder)
         return made
     except BaseException:
         reader.close()

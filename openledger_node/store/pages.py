@@ -59,6 +59,16 @@ def file_fault(path: Path) -> str:
         return str(error)
 
 
+def first_fault(path: Path) -> str:
+    """What is wrong with the pages of the newest commit, or an empty text."""
+    try:
+        with _File(path) as file:
+            faults = _Walk(file).run(file.newest())
+            return faults[0] if faults else ""
+    except (_Fault, OSError) as error:
+        return str(error)
+
+
 def page_faults(path: Path, txn_id: int) -> list[str] | None:
     """What is wrong with the pages of the commit `txn_id`; None when two more came meanwhile.
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from openledger_node.ledger.encoding import decode, encode
-from openledger_node.ledger.errors import Refused, StoreUnavailable
+from openledger_node.ledger.errors import Refused, StoreDamaged, StoreUnavailable
 from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis, encode_event, event_ids
 from openledger_node.ledger.forks import ForkEvidence, parse_fork
 from openledger_node.ledger.genesis import Genesis
@@ -33,6 +33,7 @@ from openledger_node.store.environment import (
     translated,
 )
 from openledger_node.store.lock import HomeLock
+from openledger_node.store.pages import first_fault
 from openledger_node.store.snapshot import Snapshot, fact_key
 from openledger_node.store.view_epochs import EpochRecord, epoch_key
 from openledger_node.store.view_logs import ID_PREFIX_BYTES
@@ -118,6 +119,11 @@ class Store:
                 folder, create=False, limit_bytes=limit_bytes, read_only=read_only
             )
             _refuse_newer(environment)
+        except StoreDamaged as error:
+            lock.release()
+            if fault := first_fault(folder / "data.mdb"):
+                error.message = f"the store's file is damaged: {fault}"
+            raise
         except BaseException:
             lock.release()
             raise
@@ -401,8 +407,12 @@ def _segments_without_ids(txn: Txn) -> list[tuple[int, bytes, int]]:
 
 def _refuse_newer(environment: Environment) -> None:
     """S4."""
-    with environment.reading() as txn:
-        stored = txn.get("meta", b"format")
+    try:
+        with environment.reading() as txn:
+            stored = txn.get("meta", b"format")
+    except BaseException:
+        environment.close()
+        raise
     version = decode(stored) if stored else None
     if version != FORMAT_VERSION:
         environment.close()

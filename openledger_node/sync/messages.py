@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from openledger_node.ledger.encoding import encode
+from openledger_node.ledger.encoding import DECODE_FAULTS, encode
 from openledger_node.ledger.events import MAX_LEAF_BYTES, MAX_SEQ, SEGMENT_LEAVES, Id, Key
 from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.heads import Signature, SignedHead
@@ -361,7 +361,7 @@ def decode_frame(body: bytes) -> Frame:
     """The message in the body of a known type. PeerFault `malformed` or `not_canonical` (Y2)."""
     try:
         message: Frame = _decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except DECODE_FAULTS as error:
         raise fault("malformed", f"a frame of type {frame_type(body)}: {error}") from None
     if encode(message) != body:
         raise fault("not_canonical", f"a frame of type {frame_type(body)} in a longer encoding")

@@ -162,6 +162,11 @@ class PayloadIntake:
         return self._trees_are_whole and len(self._documents) == len(self._trees)
 
     @property
+    def lacks(self) -> bool:
+        """Whether documents of it have come as erased ones."""
+        return any(document.erased is not None for document in self._documents)
+
+    @property
     def resume_point(self) -> tuple[int, int]:
         """(document, leaf) from which another PAYLOAD_WANT asks for the rest."""
         return len(self._documents), len(self._half.slices)

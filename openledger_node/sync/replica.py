@@ -24,7 +24,7 @@ and waits for nothing: a peer, however slow, costs it marks (a size and a root f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from openledger_node.ledger.events import MAX_SEQ
@@ -33,11 +33,11 @@ from openledger_node.ledger.heads import Mark
 from openledger_node.sync.faults import fault
 from openledger_node.sync.frontier import fork_digest, frontier_digest, proof_rank
 from openledger_node.sync.peer_state import Fetch, PeerState, Tell
+from openledger_node.sync.rounds import ROUND_MS, Draw, Rounds
 from openledger_node.sync.table import MAX_TABLE_LOGS, Offer, PeerTable
 
 PUSH_WAIT_MS: Final = 120
 PUSH_DELAY_MS: Final = 24
-ROUND_MS: Final = 30_000
 OPENING_MS: Final = 1_000
 """How long one link's new logs hold up those of the others: several round trips of the globe."""
 MAX_FETCHES_A_LINK: Final = 32
@@ -45,9 +45,6 @@ MAX_FETCHES_A_LINK: Final = 32
 MAX_NAMED_LOGS: Final = 4_000_000
 """Named by all peers together, besides those held here: at 150 to 250 bytes, up to 1 GB."""
 MAX_PUSHED_EVENTS: Final = 256
-
-Draw = Callable[[int], int]
-"""draw(n): 0 <= result < n, from the node's random source."""
 
 
 class Replica:
@@ -62,7 +59,7 @@ class Replica:
         self._needed: dict[Mark, dict[int, int]] = {}
         self._own_logs: set[bytes] = set()
         self._digests: tuple[bytes, bytes | None] | None = None
-        self._round_at_ms: int | None = None
+        self.rounds = Rounds(draw)
 
     # What is held here.
 
@@ -106,6 +103,9 @@ class Replica:
                 other.table.put(
                     other.table.name(mark.log_id), Offer(mark.size, other.table.tag(mark.root))
                 )
+                continue
+            if other.table.size_of(mark.log_id) >= mark.size:
+                other.untold.pop(mark.log_id)
                 continue
             delay_ms = 0
             if link is not None and mark.log_id not in self._own_logs:
@@ -187,16 +187,19 @@ class Replica:
                 self._offered(link, name, offer, 0)
                 room -= len(known) - before
 
-    def have_came(self, link: int, name: bytes, offer: Offer, now_ms: int) -> None:
-        """The peer says that it holds a log up to a size now. PeerFault `too_many_logs`."""
+    def have_came(self, link: int, name: bytes, offer: Offer, now_ms: int) -> bool:
+        """The peer says that it holds a log up to a size now. PeerFault `too_many_logs`.
+
+        Whether that is to be followed at once.
+        """
         if not self._may_speak_of(link, name, self._room()):
-            return
+            return False
         state = self._links[link]
         log_id = state.table.log_of(name)
         mine = self.marks.get(log_id) if log_id is not None else None
         if mine is not None and offer.size >= mine.size:
             state.untold.pop(mine.log_id)
-        self._offered(link, name, offer, now_ms + PUSH_WAIT_MS)
+        return self._offered(link, name, offer, now_ms + PUSH_WAIT_MS)
 
     def offered(self, link: int, mark: Mark) -> None:
         """The peer has shown that it holds a log up to a mark, by a head of it (X1)."""
@@ -222,7 +225,8 @@ class Replica:
             raise fault("too_many_logs", f"it speaks of more than {MAX_TABLE_LOGS:,} logs")
         return room > 0 or name in table.offers or table.log_of(name) in self.marks
 
-    def _offered(self, link: int, name: bytes, offer: Offer, not_before_ms: int) -> None:
+    def _offered(self, link: int, name: bytes, offer: Offer, not_before_ms: int) -> bool:
+        """Takes note of an offer; whether it makes the log suspect (X3)."""
         state = self._links[link]
         state.table.put(name, offer)
         log_id = state.table.log_of(name)
@@ -231,7 +235,7 @@ class Replica:
             state.asks.add(not_before_ms)
         if log_id is None or mine is None:
             state.strange.setdefault(name, not_before_ms)
-            return
+            return False
         proof = self.forks.get(log_id)
         if proof is not None:
             if mine.size < min(proof.common, offer.size):
@@ -240,8 +244,10 @@ class Replica:
             state.wanted.setdefault(name, not_before_ms)
         elif offer.size == mine.size and offer.tag != state.table.tag(mine.root):
             if state.compared.get(name) == offer.size:
-                return
+                return False
             self._suspect(log_id, link)
+            return True
+        return False
 
     def _offer_again(self, log_id: bytes) -> None:
         """Every link that offers more of a log than is held may be asked for it."""
@@ -255,6 +261,8 @@ class Replica:
     def next_fetch(self, link: int, now_ms: int) -> Fetch | None:
         """What this link is asked for next, now in flight; None when there is nothing to ask."""
         state = self._links[link]
+        if not (state.wanted or state.strange or state.suspects or self._needed):
+            return None
         if state.fetches >= MAX_FETCHES_A_LINK:
             return None
         fetch = self._special(link, state, now_ms) or self._plain(link, state, now_ms)
@@ -333,7 +341,7 @@ class Replica:
     def next_want_ms(self, link: int, now_ms: int) -> int | None:
         """When the next offer that waits (X1, X2) may be followed; None without one."""
         state = self._links[link]
-        if state.fetches >= MAX_FETCHES_A_LINK:
+        if not (state.wanted or state.strange) or state.fetches >= MAX_FETCHES_A_LINK:
             return None
         held_up_ms = self._opening_until_ms(link, now_ms) if state.strange else None
         times = [state.asks.after(now_ms), held_up_ms]
@@ -384,6 +392,13 @@ class Replica:
             state.refused[fetch.name] = MAX_SEQ if for_good else fetch.offered
         self.fetched(fetch)
 
+    def reconsider(self, log_id: bytes) -> None:
+        """This node takes a log now that it may have refused for good."""
+        for state in self._links.values():
+            state.refused.pop(state.table.name(log_id), None)
+        if log_id not in self._in_flight:
+            self._offer_again(log_id)
+
     def suspect(self, mark: Mark, link: int) -> None:
         """A history shown on a link up to a signed mark does not extend the one held here (X3).
 
@@ -423,6 +438,8 @@ class Replica:
     def next_tell(self, link: int, now_ms: int) -> Tell | None:
         """What this link's peer is to be told or sent next (X5)."""
         state = self._links[link]
+        if not state.untold:
+            return None
         found: Tell | None = None
         settled: list[bytes] = []
         # One log of each link that they came over, in turn: who brings many holds up nobody.
@@ -448,6 +465,11 @@ class Replica:
             state.untold.pop(log_id)
         return found
 
+    def has_to_tell(self, link: int) -> bool:
+        """Whether there is something that this link's peer has not been told, or sent."""
+        state = self._links.get(link)
+        return state is not None and bool(state.untold)
+
     def next_push_ms(self, link: int, now_ms: int) -> int | None:
         """When the next delayed push is due."""
         return self._links[link].pushes.after(now_ms)
@@ -459,20 +481,6 @@ class Replica:
             table = state.table
             table.put(table.name(mark.log_id), Offer(mark.size, table.tag(mark.root)))
 
-    # Rounds.
-
     def round_due(self, now_ms: int) -> int | None:
         """A link to compare digests with now, when a round is due (X6)."""
-        if self._round_at_ms is None:
-            self._round_at_ms = self._next_round(now_ms)
-        if now_ms < self._round_at_ms or not self._links:
-            return None
-        self._round_at_ms = self._next_round(now_ms)
-        return sorted(self._links)[self._draw(len(self._links))]
-
-    def _next_round(self, now_ms: int) -> int:
-        return now_ms + ROUND_MS // 2 + self._draw(ROUND_MS)
-
-    @property
-    def round_at_ms(self) -> int | None:
-        return self._round_at_ms
+        return self.rounds.due(self._links, now_ms)

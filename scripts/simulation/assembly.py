@@ -9,6 +9,8 @@ are apart, one goes and another comes, and somebody's root key rotates. These mu
    after a crash or on an old disk: what is final stays final.
 2. Credit is conserved, and no honest seat is ever in evidence.
 3. After healing, an epoch is decided that holds what was written then, at every honest node.
+4. The second program, `scripts/audit-ledger`, finds every epoch signed by a quorum in the logs that
+   any honest node holds, and comes to the same statement.
 """
 
 from __future__ import annotations
@@ -18,13 +20,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import trio
-import trio.testing
 
 from openledger_node.agreement.evidence import evidence_of
 from openledger_node.agreement.rounds import Round
 from openledger_node.credit import views
 from openledger_node.ledger.heads import Mark
 from openledger_node.ledger.votes import WitnessSet
+from scripts.simulation.auditing import problems_of
+from scripts.simulation.clock import VirtualClock, pause
 from scripts.simulation.council import SEATS, Citizen, Closed, found
 from scripts.simulation.liar import Liar
 from scripts.simulation.nodes import Node
@@ -128,7 +131,7 @@ class Assembly(Run):
         assert isinstance(node, Citizen)
         looks = 0
         while True:
-            await trio.sleep(STEP_S)
+            await pause(STEP_S)
             looks += 1
             if node.holder.is_full:
                 self.outcome.situations["full disk"] += 1
@@ -247,17 +250,19 @@ class Assembly(Run):
             self._check_node(node, marks)
 
     async def _settle(self, marks: list[Mark]) -> None:
-        """Waits until all nodes hold the same and have seen these marks final, at most SETTLE_S.
+        """Waits until all nodes hold the same, the liar too, and the honest have seen these marks
+        final; at most SETTLE_S: after its disk was full a node asks for nothing for 30 s.
 
         What comes then is looked at for some time more: what is final has to stay so.
         """
         until = trio.current_time() + SETTLE_S
         while trio.current_time() < until:
-            await trio.sleep(LOOK_S)
+            await pause(LOOK_S)
             nodes = self._honest()
-            same = len({(node.epoch, node.hub.replica.digests()) for node in nodes}) == 1
+            same = len({node.epoch for node in nodes}) == 1
+            same = same and len({node.hub.replica.digests() for node in self._compared()}) == 1
             if same and not any(_late(node, marks) or node.is_due() for node in nodes):
-                await trio.sleep(AFTER_S)
+                await pause(AFTER_S)
                 return
 
     def _check_node(self, node: Citizen, marks: list[Mark]) -> None:
@@ -272,6 +277,13 @@ class Assembly(Run):
         held += totals.escrow_micro + totals.pool_micro + totals.burned_micro
         if held != totals.issued_micro:
             problems.append(f"{node.name} holds {held} of {totals.issued_micro} issued")
+        made = {
+            epoch: (closed.cut_id, closed.statement_root)
+            for epoch, closed in self.closed.items()
+            if epoch <= node.epoch
+        }
+        for text in problems_of(self._genesis, node.final_histories(), made):
+            problems.append(f"{node.name}: {text}")
 
 
 def _late(node: Citizen, marks: list[Mark]) -> list[Mark]:
@@ -296,5 +308,5 @@ def run_meeting(seed: int, count: int = 7) -> Meeting:
         return run.outcome
 
     with verified_once():
-        outcome: Meeting = trio.run(play, clock=trio.testing.MockClock(autojump_threshold=0))
+        outcome: Meeting = trio.run(play, clock=VirtualClock())
     return outcome

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import trio
@@ -54,6 +55,8 @@ SEATS: Final = 4
 EPOCH_S: Final = 2.0
 T0_S: Final = 1.0
 MAX_SAID_A_STEP: Final = 64
+DECODED_VOTES: Final = 2**12
+"""Votes whose content is remembered: more than one run has."""
 
 _WITNESS: Final = b"witness."
 _CHANGES: Final = (b"witness.set", b"witness.ready")
@@ -152,6 +155,7 @@ class Citizen(Node):
     def _take_seat(self, seats: SeatSet) -> None:
         self.seats = seats
         self.index = seats.index_of(self.account, self.device.public.raw)
+        self._seat_of: dict[bytes, int | None] = {}
 
     def _next_round(self) -> None:
         self.round = Round(self.ledger_id, self.epoch + 1, self.seats)
@@ -213,10 +217,15 @@ class Citizen(Node):
 
     def _listen(self) -> None:
         """Takes in the votes that came since, from every history of the seats' logs."""
-        for log_id in list(self.holder.logs):
-            genesis = self.holder.logs[log_id].genesis
-            seat = self.seats.index_of(genesis.account_id, genesis.device)
+        for log_id, shown in list(self.holder.logs.items()):
+            if log_id not in self._seat_of:
+                owner = shown.genesis.account_id, shown.genesis.device
+                self._seat_of[log_id] = self.seats.index_of(*owner)
+            seat = self._seat_of[log_id]
             if seat is None:
+                continue
+            _, read = self._read.get(id(shown.leaves), (None, 0))
+            if read == len(shown.leaves) and log_id not in self.holder.branches:
                 continue
             mark = self.cut.get(log_id)
             for log in self.histories.of(log_id):
@@ -228,12 +237,11 @@ class Citizen(Node):
     def _take(self, seat: int, log_id: bytes, seq: int, leaf: bytes) -> None:
         if _WITNESS not in leaf[:_KIND_WINDOW_BYTES]:
             return
-        event = parse_event(leaf)
-        body = parse_body(event)
+        kind, body, named = _decoded(log_id, seq, leaf)
         if isinstance(body, WitnessFrontier) and body.epoch > self.epoch:
             self._spoken_of.setdefault(body.epoch, set()).update(head.mark for head in body.heads)
         if getattr(body, "epoch", None) == self.epoch + 1:
-            self.round.add(Witnessed(seat, event_id(log_id, seq, leaf), event.kind, body))
+            self.round.add(Witnessed(seat, named, kind, body))
 
     def _follow(self) -> bool:
         decided = self.round.decision(self.cut)
@@ -277,6 +285,15 @@ class Citizen(Node):
         log = self.histories.having(self.cut[log_id])
         assert log is not None
         return log.leaves[start:stop]
+
+    def final_histories(self) -> dict[bytes, list[bytes]]:
+        """The leaves of every log: of its histories the one that the last cut names."""
+        found = {log_id: log.leaves for log_id, log in self.holder.logs.items()}
+        for log_id, mark in self.cut.items():
+            log = self.histories.having(mark)
+            assert log is not None
+            found[log_id] = log.leaves
+        return found
 
     def _ask(self) -> None:
         """For histories of forked logs that frontiers name (A4)."""
@@ -370,6 +387,13 @@ class Citizen(Node):
 
     def evidence(self) -> list[Evidence]:
         return evidence_of(self.round)
+
+
+@lru_cache(maxsize=DECODED_VOTES)
+def _decoded(log_id: bytes, seq: int, leaf: bytes) -> tuple[str, Any, bytes]:
+    """A leaf's kind, body and id: all nodes read the same votes, and after a crash once more."""
+    event = parse_event(leaf)
+    return event.kind, parse_body(event), event_id(log_id, seq, leaf)
 
 
 def _is_vote(leaf: bytes) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from openledger_node.credit.fold import Folded
 from openledger_node.ledger.errors import BadInput, VerificationFailed
 from openledger_node.ledger.heads import Mark, SignedHead, verify_head
-from openledger_node.ledger.merkle import leaf_hashes, root_of_hashes
+from openledger_node.ledger.merkle import root_of_hashes
 from scripts.simulation.holder import MemoryHolder, MemoryLog
 
 
@@ -28,7 +28,7 @@ class Histories:
             return log.head.root
         _, known = self._roots.setdefault(id(log.leaves), (log.leaves, {}))
         if size not in known:
-            known[size] = root_of_hashes(leaf_hashes(log.leaves[:size]))
+            known[size] = root_of_hashes(log.hashes[:size])
         return known[size]
 
     def having(self, mark: Mark) -> MemoryLog | None:

@@ -36,13 +36,21 @@ class MemoryLog:
     genesis: LogGenesis
     leaves: list[bytes] = field(default_factory=list)
     head: SignedHead | None = None
+    _hashes: list[bytes] = field(default_factory=list)
 
     @property
     def hashes(self) -> list[bytes]:
-        return leaf_hashes(self.leaves)
+        """Those of its leaves, which are only ever added to."""
+        if len(self._hashes) < len(self.leaves):
+            self._hashes += leaf_hashes(self.leaves[len(self._hashes) :])
+        return self._hashes
 
     def copy(self) -> MemoryLog:
-        return MemoryLog(self.genesis, list(self.leaves), self.head)
+        return MemoryLog(self.genesis, list(self.leaves), self.head, list(self._hashes))
+
+    def grown(self, leaves: Sequence[bytes], head: SignedHead) -> MemoryLog:
+        """The same history with these leaves after it."""
+        return MemoryLog(self.genesis, [*self.leaves, *leaves], head, list(self.hashes))
 
 
 class PowerCut(Exception):
@@ -78,7 +86,7 @@ class MemoryHolder:
         self.cut_in -= 1
         stops = self.cut_in == 0
         if not (stops and self.cut_loses):
-            self._synced = _copied((self.logs, self.branches, self.proofs, self.own))
+            self._synced = _copied((self.logs, self.branches, self.proofs, self.own), self._synced)
         if stops:
             raise PowerCut(self)
 
@@ -177,25 +185,25 @@ class MemoryHolder:
                 return Landed(held, gap=True)
             if head.size <= size:
                 return Landed(held)
-            own = log.leaves[: arrival.first] if log else []
-            whole = [*own, *arrival.leaves]
-            return self._grow(log, head, whole, held)
+            refused = first_fault(arrival.leaves, arrival.first)
+            if refused:
+                raise BadInput(f"event {refused[0]} is not acceptable: {refused[1]}")
+            return self._grow(log or MemoryLog(genesis), head, arrival, held)
         except OlnError as error:
             return Landed(held, fault=error)
 
     def _grow(
-        self, log: MemoryLog | None, head: VerifiedHead, whole: list[bytes], held: Mark | None
+        self, log: MemoryLog, head: VerifiedHead, arrival: Arrival, held: Mark | None
     ) -> Landed:
-        known = log.leaves if log else []
-        refused = first_fault(whole, 0)
-        if refused:
-            raise BadInput(f"event {refused[0]} is not acceptable: {refused[1]}")
-        if whole[: len(known)] != known or root_of_hashes(leaf_hashes(whole)) != head.root:
-            if log is None:
+        known = len(log.leaves) - arrival.first
+        grown = log.grown(arrival.leaves[known:], head.signed)
+        differs = log.leaves[arrival.first :] != arrival.leaves[:known]
+        if differs or root_of_hashes(grown.hashes) != head.root:
+            if held is None:
                 raise VerificationFailed("its events do not have the root that its head states")
             return Landed(held, differs=True)
-        self.logs[head.log_id] = MemoryLog(head.genesis, whole, head.signed)
-        return Landed(head.signed.mark, added=len(whole) - len(known))
+        self.logs[head.log_id] = grown
+        return Landed(head.signed.mark, added=len(grown.leaves) - len(log.leaves))
 
     def begin(
         self, genesis: LogGenesis, head: VerifiedHead, spine: bytes, *, first: int, branch: bool
@@ -305,15 +313,24 @@ class _MemoryIncoming:
         holder.sync()
 
 
-def _copied(disk: Any) -> Any:
-    """The disk's content apart from what is written on: leaves and heads never change."""
+def _copied(disk: Any, before: Any = ({},)) -> Any:
+    """The disk's content apart from what is written on: leaves and heads never change.
+
+    What has not changed since an earlier copy is taken from it, for copies are not written on.
+    """
     logs, branches, proofs, own = disk
     return (
-        {log_id: log.copy() for log_id, log in logs.items()},
+        {log_id: _copy(log, before[0].get(log_id)) for log_id, log in logs.items()},
         {log_id: [log.copy() for log in held] for log_id, held in branches.items()},
         dict(proofs),
         own,
     )
+
+
+def _copy(log: MemoryLog, before: MemoryLog | None) -> MemoryLog:
+    if before is not None and before.head == log.head and before.leaves == log.leaves:
+        return before
+    return log.copy()
 
 
 def segment_roots(hashes: Sequence[bytes]) -> list[bytes]:

@@ -91,6 +91,7 @@ class Node:
         self.holder = self.holder.crash() if disk is None else disk.crash()
         if self.holder.own is not None:
             self.genesis = self.holder.logs[self.holder.own].genesis
+            self.log_id = self.holder.own
         self.hub = self._new_hub()
 
     def open_log(self, previous: bytes | None) -> None:
@@ -101,7 +102,7 @@ class Node:
         self._logs += 1
         device = self.device.public.raw
         self.genesis = LogGenesis(1, self.ledger_id, self.account, device, nonce, previous)
-        self.holder.own = self.genesis.log_id
+        self.holder.own = self.log_id = self.genesis.log_id
         self._write([self._leaf(0)])
 
     # Its own log.
@@ -109,10 +110,6 @@ class Node:
     @property
     def node_id(self) -> bytes:
         return self.transport.public.raw
-
-    @property
-    def log_id(self) -> bytes:
-        return self.genesis.log_id
 
     def marks(self) -> list[Mark]:
         return sorted(self.hub.replica.marks.values())
@@ -128,14 +125,17 @@ class Node:
 
     def _write(self, leaves: list[bytes]) -> SignedHead:
         log = self.holder.logs.get(self.log_id)
-        head = self.head_over([*(log.leaves if log else []), *leaves])
+        head = self._head([*(log.hashes if log else []), *leaf_hashes(leaves)])
         self.holder.append(head, self.genesis, leaves)
         return head
 
     def head_over(self, leaves: Sequence[bytes]) -> SignedHead:
         """This device's word for any history at all."""
-        root = root_of_hashes(leaf_hashes(list(leaves)))
-        return sign_head(self.device, self.genesis, len(leaves), root).signed
+        return self._head(leaf_hashes(leaves))
+
+    def _head(self, hashes: Sequence[bytes]) -> SignedHead:
+        root = root_of_hashes(hashes)
+        return sign_head(self.device, self.genesis, len(hashes), root).signed
 
     def append(self, count: int = 1, text: str = "note") -> Mark:
         """Writes events to the own log and tells the hub."""
@@ -151,9 +151,16 @@ class Node:
         return MemoryLog(self.genesis, leaves, self.head_over(leaves))
 
     def hold(self, history: MemoryLog) -> None:
-        """Puts a history on this node's disk, as if it had come at an earlier time."""
+        """Puts a history on this node's disk, as if it had come at an earlier time.
+
+        What differs in the one held before is set aside: this node may have signed that it has it.
+        """
         assert history.head is not None
-        self.holder.logs[history.head.log_id] = history
+        log_id = history.head.log_id
+        former = self.holder.logs.get(log_id)
+        if former is not None and history.leaves[: len(former.leaves)] != former.leaves:
+            self.holder.branches.setdefault(log_id, []).append(former)
+        self.holder.logs[log_id] = history
         self.holder.sync()
         self.hub.replica.replaced(history.head.mark)
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import trio
-import trio.testing
 
 from openledger_node.sync.faults import Cost
+from scripts.simulation.clock import VirtualClock, pause
 from scripts.simulation.holder import MemoryHolder, PowerCut
 from scripts.simulation.links import Wire
 from scripts.simulation.nodes import Node
@@ -131,7 +131,7 @@ class Run:
     async def _tend(self, machine: Machine) -> None:
         """What a node does besides replication, for as long as it is up."""
         while True:
-            await trio.sleep(LOOK_S)
+            await pause(LOOK_S)
             self._leave_logs(machine)
 
     def _leave_logs(self, machine: Machine) -> None:
@@ -148,7 +148,7 @@ class Run:
 
     async def _keep_joined(self, one: int, other: int) -> None:
         while True:
-            await trio.sleep(REDIAL_S * self._rng.random())
+            await pause(REDIAL_S * self._rng.random())
             a, b = self._machines[one], self._machines[other]
             if not (a.is_up and b.is_up) or self._is_apart(one, other):
                 continue
@@ -201,7 +201,7 @@ class Run:
         forger = self._forger()
         forge_at = trio.current_time() + self.storm_s * self._rng.random()
         while trio.current_time() < until:
-            await trio.sleep(self._rng.expovariate(4))
+            await pause(self._rng.expovariate(4))
             if forge_at is not None and trio.current_time() > forge_at:
                 self._forge(forger)
                 forge_at = trio.current_time() + self._rest_s()
@@ -289,7 +289,7 @@ class Run:
         self._make_whole()
         for number in range(len(self._machines)):
             await self._back(number)
-        await trio.sleep(HEAL_S)
+        await pause(HEAL_S)
         self._check()
 
     def _make_whole(self) -> None:
@@ -338,5 +338,5 @@ def run_seed(seed: int, count: int = 7) -> Outcome:
     internals._r.seed(seed)
     run = Run(seed, count)
     with verified_once():
-        outcome: Outcome = trio.run(run.play, clock=trio.testing.MockClock(autojump_threshold=0))
+        outcome: Outcome = trio.run(run.play, clock=VirtualClock())
     return outcome

@@ -122,6 +122,33 @@ def test_a_cut_changes_at_most_so_many_logs_least_hash_first(
 
 
 @pytest.mark.rule("A7")
+@pytest.mark.parametrize(("old", "new"), [(1, 20), (4, 20), (20, 4), (20, 1), (3, 3), (9, 0)])
+def test_new_logs_whose_ids_were_made_to_come_first_take_half_of_a_cut_at_most(
+    monkeypatch: pytest.MonkeyPatch, old: int, new: int
+) -> None:
+    room = 6
+    monkeypatch.setattr(cut_module, "MAX_CUT_LOGS", room)
+    previous_cut = hashlib.sha256(b"previous").digest()
+    candidates = sorted(
+        (log_of(str(index)) for index in range(400)),
+        key=lambda log_id: hashlib.sha256(previous_cut + log_id).digest(),
+    )
+    ground, there = candidates[:new], candidates[-old:]
+    previous = {log_id: Mark(log_id, 1, root_of((0,))) for log_id in there}
+    heads = [
+        SignedHead(log_id, size, root_of((0,) * size), bytes(64))
+        for size, ids in ((1, ground), (2, there))
+        for log_id in ids
+    ]
+    changed = compute_cut(previous, previous_cut, [heads], {}, Tree([(0, 0)]))
+    taken = [mark.log_id for mark in changed]
+    assert len(taken) == min(room, old + new)
+    from_there = max(min(old, room // 2), min(old, room - new))
+    assert {one for one in taken if one in previous} == set(there[:from_there])
+    assert {one for one in taken if one not in previous} == set(ground[: room - from_there])
+
+
+@pytest.mark.rule("A7")
 def test_the_cut_id_is_the_root_over_every_mark_in_the_order_of_logs() -> None:
     marks = [Mark(log_of(name), size, root_of((size,))) for size, name in enumerate("abc", 1)]
     ordered = sorted(marks)

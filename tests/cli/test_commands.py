@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -340,3 +341,42 @@ def test_following_with_json_prints_one_document_a_line(
 def test_the_home_is_closed_after_every_command(terminal: Terminal) -> None:
     terminal.run("status")
     assert [call[0] for call in terminal.home.calls] == ["status", "close"]
+
+
+def test_an_index_says_its_size_under_the_name_that_data_has(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert Terminal().run("--json", "index", "status") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["bytes"] == document["file_bytes"]
+    assert "segments" in document
+
+
+def test_an_index_that_verifies_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    good = dataclasses.replace(terminal.home.index_verify(), wrong=())
+    terminal.home.answers["index_verify"] = good
+    assert terminal.run("index", "verify") == 0
+    assert "the index is in order" in capsys.readouterr().out
+
+
+def test_ending_a_standing_order_is_not_called_a_redeem(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    terminal = Terminal()
+    moved = dataclasses.replace(terminal.home.redeem(0), amount_micro=0, account="bank")
+    terminal.home.answers["redeem"] = moved
+    assert terminal.run("redeem", "0") == 0
+    assert "ended the standing order with bank" in capsys.readouterr().out
+
+
+def test_the_body_of_a_proved_event_is_shown_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    facts = {"body": {"name": "\x1b[31m", "amount": None}, "tokens": [3, 9]}
+    good = dataclasses.replace(terminal.home.verify_file(), valid=True, facts=facts)
+    terminal.home.answers["verify_file"] = good
+    assert terminal.run("verify", "p") == 0
+    shown = capsys.readouterr().out
+    assert '"amount": null' in shown
+    assert "[3, 9]" in shown
+    assert "\x1b" not in shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from openledger_node.cli import faults
 from openledger_node.cli.main import COMMANDS, oln
+from openledger_node.cli.progress import Shower
 from openledger_node.cli.reference import reference, split_help
 from openledger_node.credit.rules import RULES
 from openledger_node.ledger import errors
@@ -99,6 +101,28 @@ def test_an_interrupt_ends_quietly_with_130(
     assert capsys.readouterr().err.strip() == ""
 
 
+def test_an_interrupt_takes_the_progress_bar_away(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+    monkeypatch.setattr(Shower, "close", lambda shower: closed.append(True))
+    terminal.home.faults["status"] = KeyboardInterrupt()
+    assert terminal.run("status") == 130
+    assert closed
+
+
+def test_an_error_quotes_no_more_than_can_be_read(
+    terminal: Terminal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal.home.faults["status"] = errors.UsageError("no " + "x" * 100_000, hint="h")
+    assert terminal.run("status") == 2
+    assert capsys.readouterr().err.splitlines()[0].endswith("x... (99,003 more)")
+
+
+def test_a_file_that_cannot_be_used_gets_a_hint_about_its_path() -> None:
+    assert "path" in faults.fault_of(errors.UsageError("m", code="bad_file")).hint
+
+
 def test_a_reader_that_went_away_ends_quietly(
     terminal: Terminal, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,21 +172,32 @@ def test_a_traceback_is_shown_only_when_asked_for(
         ("use m --output no-such-file", "it does not exist"),
         ("attribute no-such-file", "it does not exist"),
         ("log --limit 0", "not in the range"),
-        ("log --limit many", "not a valid integer"),
-        ("statement -1", "never negative"),
-        ("statement x", "not a valid integer"),
+        ("log --limit many", "not a whole number"),
+        ("statement -1", "a number here is never negative"),
+        ("statement x", "'x' is not a whole number"),
+        ("statement １", "is not a whole number"),
+        ("statement 99999999999999999999", "is not a whole number"),
+        ("prove ana -o p --epoch 99999999999999999999", "is not a whole number"),
         ("export e --format xml", "is not one of"),
         ("completion tcsh", "is not one of"),
         ("help no-such", "there is no help on 'no-such'"),
         ("data share 5f2c81d0 --with ana,,", "with whom to share"),
         ("model register m --trained-on 5f2c81d0:0", "not a weight"),
         ("data add x --title t --creator ana", "not a name and a share"),
+        ('use m --output - --grant ""', "'--grant' is empty"),
+        ('use m --output - --agent " "', "'--agent' is empty"),
+        ('use m --output ""', "'--output' is empty"),
+        ('attribute - --retrieved ""', "'--retrieved' is empty"),
+        ('credits ""', "'[ACCOUNT]' is empty"),
+        ('data add x --title ""', "'--title' is empty"),
+        ('export ""', "the name of a file is empty"),
+        ("use m --output - --key \udcff", "'--key' is not UTF-8 text"),
     ],
 )
 def test_wrong_usage_is_said_in_one_line_and_ends_with_status_2(
     terminal: Terminal, line: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert terminal.run("--json", *line.split()) == 2
+    assert terminal.run("--json", *shlex.split(line)) == 2
     captured = capsys.readouterr()
     error = json.loads(captured.out)["error"]
     assert message in error["message"]
@@ -170,7 +205,7 @@ def test_wrong_usage_is_said_in_one_line_and_ends_with_status_2(
     assert error["hint"]
     assert [call for call in terminal.home.calls if call[0] != "close"] == []
 
-    assert terminal.run(*line.split()) == 2
+    assert terminal.run(*shlex.split(line)) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert message in captured.err
@@ -314,6 +349,20 @@ def test_help_and_wrong_usage_load_no_heavy_module(words: list[str]) -> None:
         "print('loaded', sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
     assert python("-c", program).stderr.splitlines()[-1] == "loaded []"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_stream_is_as_good_as_an_empty_one(closed: str) -> None:
+    line = f'"{sys.executable}" -m openledger_node --version {closed}'
+    done = subprocess.run(
+        ["sh", "-c", line],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"oln ") == (" >&-" not in " " + closed)
 
 
 def test_the_module_runs_as_the_command() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -70,6 +71,13 @@ def test_credits_are_shown_with_trimmed_decimals(amount_micro: int, shown: str) 
 
 
 @pytest.mark.parametrize(
+    ("amount_micro", "shown"), [(1_000_000, "1 credit"), (0, "0 credits"), (10, "0.00001 credits")]
+)
+def test_credits_agree_with_their_noun(amount_micro: int, shown: str) -> None:
+    assert text.credits_counted(amount_micro) == shown
+
+
+@pytest.mark.parametrize(
     ("ppm", "shown"),
     [(1_000_000, "100 %"), (0, "0 %"), (1, "0.0001 %"), (123_456, "12.3456 %"), (50_000, "5 %")],
 )
@@ -115,6 +123,36 @@ def test_a_table_folds_long_text_and_keeps_figures_whole(
     assert max(map(len, shown.splitlines())) <= 60
     assert "9007199254.740991" in shown
     assert shown.count("word") == 40
+
+
+def test_a_table_that_does_not_fit_is_a_block_of_lines_for_each_row(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    heads = ("account", ">balance", ">locked", ">units")
+    rows = [("a name that is rather long", "9007199254.740991", "12.5", "1,000,000"), ("b",) * 4]
+    text.table(heads, rows)
+    assert capsys.readouterr().out.splitlines() == [
+        "account  a name that is rather long",
+        "balance  9007199254.740991",
+        "locked   12.5",
+        "units    1,000,000",
+        "",
+        "account  b",
+        "balance  b",
+        "locked   b",
+        "units    b",
+    ]
+
+
+def test_an_id_in_a_table_stays_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "44")
+    text.table(("event", "title"), [(HEX[:12], "word " * 30)])
+    shown = capsys.readouterr().out
+    assert HEX[:12] in shown
+    assert max(map(len, shown.splitlines())) <= 44
 
 
 def test_a_table_takes_text_as_it_is_and_not_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
@@ -287,3 +325,31 @@ def test_a_bar_is_drawn_on_a_terminal_after_a_second(
     assert captured.out == ""
     assert "events" in captured.err
     assert "3/10" in captured.err
+
+
+def test_a_bar_is_drawn_when_one_step_alone_lasts_over_a_second(
+    clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    alarms: list[tuple[float, Callable[[], None]]] = []
+
+    class Cancelled:
+        def cancel(self) -> None:
+            alarms.append((0.0, lambda: None))
+
+    def alarm(seconds: float, call: Callable[[], None]) -> Cancelled:
+        alarms.append((seconds, call))
+        return Cancelled()
+
+    shower = progress.Shower(alarm)
+    shower.update(0, 10, "bytes indexed")
+    assert capsys.readouterr().err == ""
+    ((seconds, went_off),) = alarms
+    assert seconds == progress.QUIET_SECONDS
+    went_off()
+    shower.close()
+    assert "0/10" in capsys.readouterr().err
+    assert len(alarms) == 2
+    went_off()  # an alarm that could not be cancelled in time draws nothing
+    assert capsys.readouterr().err == ""

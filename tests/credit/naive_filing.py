@@ -8,6 +8,8 @@ from typing import Any
 
 from openledger_node.ledger import genesis, kinds
 from openledger_node.ledger.encoding import encode
+from openledger_node.ledger.errors import BadInput
+from openledger_node.ledger.keys import PublicKey
 from openledger_node.ledger.votes import seat_set_digest
 from tests.credit.naive_records import (
     Derivation,
@@ -194,11 +196,20 @@ class FilingPhases(NaiveState):
         unique = (devices, [account for account, _ in body.seats], [i for i, _ in body.issuers])
         if genesis.params_fault(body.params) or any(len(set(u)) != len(u) for u in unique):
             raise Void("A10", "not_usable")
+        if not all(map(self.is_key, devices)):
+            raise Void("A10", "not_usable")
         digest = hashlib.sha256(encode(body)).digest()
         votes = self.set_votes.setdefault(digest, (body, set()))[1]
         if seat in votes:
             raise Void("A10", "voted_before")
         votes.add(seat)
+
+    def is_key(self, raw: bytes) -> bool:
+        try:
+            PublicKey.parse(raw)
+        except BadInput:
+            return False
+        return True
 
     def do_witness_ready(self, entry: Entry, body: Any) -> None:
         if body.number != self.rules.number + 1:

@@ -142,11 +142,10 @@ class UsePhases(NaiveState):
         target = self.find(body.target, "CH", "receipt", "derivation")
         if target.type == "receipt" and target.body.hold_until is None:
             raise Void("CH", "no_challenge")
-        seat = (entry.author, entry.log.device)
-        if seat in target.body.votes:
+        if entry.log.device in target.body.votes:
             raise Void("CH", "voted_before")
-        target.body.votes[seat] = body.upheld
-        seats = self.rules.seats
+        target.body.votes[entry.log.device] = body.upheld
+        seats = {device for _, device in self.rules.seats}
         agreeing = sum(
             vote == body.upheld and voter in seats for voter, vote in target.body.votes.items()
         )

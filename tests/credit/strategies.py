@@ -395,6 +395,9 @@ class Play:
         """Closes the epoch; some logs come late. Void things are named rarely from now on."""
         without = [log_id for log_id in self.ledger.logs.by_id if self.rng.random() < late]
         self.ledger.close_epoch(without=without)
+        self._sort_out()
+
+    def _sort_out(self) -> None:
         for name, made in self.fresh.items():
             self.ids[name] += [one for one in made if void_reason(self.ledger.state, one) is None]
         self.fresh = {name: [] for name in self.fresh}

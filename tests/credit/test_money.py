@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from openledger_node.credit import views
+from openledger_node.credit import state_records, views
+from openledger_node.credit.statement import Row
+from openledger_node.ledger.encoding import encode
 from openledger_node.ledger.genesis import MAX_AMOUNT_MICRO
 from tests.kit.ledgerkit import CREDIT, digest
 from tests.kit.stage import Stage
@@ -169,3 +172,33 @@ def test_an_authorless_log_moves_nothing() -> None:
     assert stage.void(stolen) is None
     record = views.log_record(stage.ledger.state, thief.log_id)
     assert record is not None and not record.authorised and record.read_to == 0
+
+
+@pytest.mark.rule("C14")
+def test_credits_that_go_round_for_ever_do_not_bring_the_ledger_to_a_stop() -> None:
+    """Two accounts in league pass all credits there may be between them: after 2^11 rounds what one
+    has earned, or had refunded, is past every integer that can be stored.
+    """
+
+    def rows_of(begun_with: int) -> list[tuple[Row, ...]]:
+        stage = Stage(maturity_epochs=1)
+        state = stage.ledger.state
+        for account in stage.ledger.accounts.values():
+            key = state_records.PURSE + account.id
+            purse = msgspec.msgpack.decode(state.values[key], type=state_records.Purse)
+            for name in state_records.PURSE_SUMS:
+                setattr(purse, name, begun_with)
+            state.values[key] = encode(purse)
+        uses = [stage.use(10 * CREDIT, [(stage.a, 500_000)], agent=stage.agent) for _ in range(2)]
+        unpaid = stage.use()
+        stage.cancel(uses[0])
+        stage.confirm(uses[1])
+        stage.confirm(unpaid)
+        stage.close(3)
+        for account in stage.ledger.accounts.values():
+            raw = state.values[state_records.PURSE + account.id]
+            purse = msgspec.msgpack.decode(raw, type=state_records.Purse)
+            assert all(0 <= getattr(purse, name) < 2**63 for name in state_records.PURSE_SUMS)
+        return [closed.folded.statement.rows for closed in stage.ledger.epochs]
+
+    assert rows_of(2**63 - 1) == rows_of(2**63 - 2) == rows_of(0)

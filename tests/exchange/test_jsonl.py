@@ -225,6 +225,13 @@ def test_a_line_past_the_limit_is_refused_alone(
         assert "more than 200 bytes" in done.refused[0].reason
 
 
+def test_a_line_that_never_ends_is_given_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonl, "MAX_SKIPPED_BYTES", 8 * 2**20)
+    with pytest.raises(UsageError, match="a line of more than") as caught:
+        home.import_events(Path("/dev/zero"))
+    assert caught.value.code == "bad_file"
+
+
 def test_empty_lines_and_a_missing_last_newline_are_nothing(coop: Coop, home: Home) -> None:
     path = coop.write("in.jsonl", b"\n  \n" + json.dumps(GOOD).encode())
     assert (home.import_events(path).events, home.import_events(path).refused) == (1, ())

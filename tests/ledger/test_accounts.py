@@ -257,3 +257,16 @@ def test_the_chain_vectors_verify() -> None:
         assert (chain.fault(event, ledger) if chain else a.create_fault(event, ledger)) == ""
         chain = chain.then(event) if chain else a.created_chain(event)
         assert chain.digest.hex() == case["digest"]
+
+
+@pytest.mark.rule("K4")
+def test_going_on_makes_the_same_chain_and_passes_the_devices_on() -> None:
+    expected = [CREATED.then(ADD), CREATED.then(ADD).then(ROTATE)]
+    expected.append(expected[-1].then(RETIRE))
+    chain = CREATED.then(ADD)
+    devices = chain.devices
+    for event, after in zip((ROTATE, RETIRE), expected[1:], strict=True):
+        chain = chain.go_on(event)
+        assert chain == after
+        assert chain.devices is devices
+    assert CREATED.devices.keys() < devices.keys(), "what `then` gives is another mapping"

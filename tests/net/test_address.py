@@ -123,6 +123,13 @@ def test_a_wrong_address_is_refused_and_told_the_form(where: str, says: str) -> 
     assert "id@host:port" in caught.value.hint
 
 
+def test_a_wrong_place_to_listen_at_is_told_its_own_form() -> None:
+    with pytest.raises(UsageError) as caught:
+        Endpoint.parse("nonsense")
+    assert "host:port" in caught.value.hint
+    assert "id@" not in caught.value.hint
+
+
 @pytest.mark.rule("N2")
 def test_an_address_without_an_id_or_beyond_the_limit_is_refused() -> None:
     with pytest.raises(UsageError, match="names no node"):

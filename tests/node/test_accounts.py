@@ -135,6 +135,23 @@ def test_params_of_the_file_are_in_the_rules(tmp_path: Path) -> None:
         assert rules["commons_accounts"] == [coop.ids[WITNESS]]
 
 
+@pytest.mark.parametrize(
+    "name", ["", " ", "x" * 129, "two\nlines", "\x1b[31mred", "\u202e", "\udcff"]
+)
+def test_a_ledger_is_not_begun_under_a_name_that_would_have_to_be_cut_or_mended(
+    name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="printable"):
+        initialise(tmp_path / "home", ledger_name=name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ledger_that_is_joined_has_its_name(coop: Coop, tmp_path: Path) -> None:
+    coop[WITNESS].ledger_export(tmp_path / "its.json")
+    with pytest.raises(UsageError, match="in its genesis"):
+        initialise(tmp_path / "home", genesis_file=tmp_path / "its.json", ledger_name="mine")
+
+
 @pytest.mark.parametrize("name", ["x" * 65, "two\nlines", "acct-abcd", " "])
 def test_a_home_is_not_begun_under_a_name_that_is_no_petname(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="petname"):
@@ -382,8 +399,12 @@ def test_a_device_cannot_retire_itself_nor_one_it_does_not_know(alice: Coop) -> 
     for text in (own.device, own.did):
         with pytest.raises(Refused, match="cannot retire itself"):
             home.device_retire(text)
-    with pytest.raises(UsageError, match="0 devices"):
+    with pytest.raises(UsageError, match="no device of this account begins"):
         home.device_retire("ff" * 32)
+    for text in ("", own.device[:7]):
+        with pytest.raises(UsageError) as caught:
+            home.device_retire(text)
+        assert caught.value.code == "bad_id"
     with pytest.raises(BadInput):
         home.device_retire("did:key:zzz")
 

@@ -193,7 +193,7 @@ def test_params_come_from_the_invitation(tmp_path: Path) -> None:
     genesis = genesis_of(tmp_path, [offer(tmp_path, "ana")])
     assert (genesis.params.network_fee_bp, genesis.params.maturity_epochs) == (250, 2)
     assert genesis.name == "River"
-    with pytest.raises(Refused, match="exists"):
+    with pytest.raises(UsageError, match="exists"):
         api.witness_invite(tmp_path / "river.invite", "River", params)
     with pytest.raises(UsageError, match="printable"):
         api.witness_invite(tmp_path / "x.invite", "\n")

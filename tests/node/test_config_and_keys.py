@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from openledger_node.ledger.errors import BadInput, OlnError, StoreUnavailable, UsageError
+from openledger_node.ledger.errors import (
+    BadInput,
+    OlnError,
+    StoreDamaged,
+    StoreUnavailable,
+    UsageError,
+)
 from openledger_node.ledger.keys import SigningKey
 from openledger_node.node import keyfiles
 from openledger_node.node.config import SETTINGS, attribute_of, load_config
@@ -70,7 +77,7 @@ def test_each_number_has_its_bounds(tmp_path: Path, key: str) -> None:
 
 @pytest.mark.parametrize("value", ["'5'", "5.0", "true", "nan", "[5]", "{}", "2024-01-01"])
 def test_a_number_takes_nothing_but_a_whole_number(tmp_path: Path, value: str) -> None:
-    with pytest.raises(UsageError, match="must be int"):
+    with pytest.raises(UsageError, match="must be a whole number"):
         loaded(tmp_path, f"[store]\nflush_events = {value}\n")
 
 
@@ -103,7 +110,7 @@ def test_a_text_is_one_line_of_bounded_length(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["1", "'true'", "0"])
 def test_a_switch_takes_nothing_but_true_and_false(tmp_path: Path, value: str) -> None:
-    with pytest.raises(UsageError, match="must be bool"):
+    with pytest.raises(UsageError, match="must be true or false"):
         loaded(tmp_path, f"[epoch]\nauto_close = {value}\n")
 
 
@@ -119,7 +126,11 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
         load_config(tmp_path / "node.toml")
     (tmp_path / "node.toml").unlink()
     (tmp_path / "node.toml").mkdir()
-    with pytest.raises(UsageError, match="cannot read"):
+    with pytest.raises(UsageError, match="is not a file"):
+        load_config(tmp_path / "node.toml")
+    (tmp_path / "node.toml").rmdir()
+    os.mkfifo(tmp_path / "node.toml")
+    with pytest.raises(UsageError, match="is not a file"):
         load_config(tmp_path / "node.toml")
 
 
@@ -214,10 +225,15 @@ def test_a_missing_key_of_the_home_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 3_000, b" " * 5_000])
-def test_a_key_file_that_is_no_json_is_bad_input(tmp_path: Path, content: bytes) -> None:
+def test_a_key_file_of_the_home_that_is_no_json_is_damage(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "device.key").write_bytes(content)
-    with pytest.raises(BadInput):
-        keyfiles.load_key(tmp_path, "device", None)
+    for read in (
+        lambda: keyfiles.load_key(tmp_path, "device", None),
+        lambda: keyfiles.public_key(tmp_path, "device"),
+    ):
+        with pytest.raises(StoreDamaged) as caught:
+            read()
+        assert "backup" in caught.value.hint
 
 
 def test_replacing_a_key_file_leaves_a_whole_one(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -253,6 +254,31 @@ def test_share_policies_are_shown_once_final_and_the_last_word_stands(stage: Rea
     assert coop["bert"].data_show(named).payload == "held"
 
 
+def test_a_share_policy_that_is_not_final_is_shown_beside_the_one_that_is(stage: Ready) -> None:
+    coop = stage.coop
+    named = coop.add_text("alice", "letters", words("letter", 30), share=[coop.ids["bert"]])
+    shown = coop["alice"].data_show(named)
+    assert (shown.share, shown.share_pending) == ("none", coop.ids["bert"])
+    assert shown.names == {
+        coop.ids["alice"]: coop["alice"].status().name,
+        coop.ids["bert"]: coop["alice"].account_show(coop.ids["bert"]).account,
+    }
+    assert shown in coop["alice"].data_list().contributions
+    coop.settle()
+    shown = coop["alice"].data_show(named)
+    assert (shown.share, shown.share_pending) == (coop.ids["bert"], None)
+    coop["alice"].data_share(named, "all")
+    shown = coop["alice"].data_show(named)
+    assert (shown.share, shown.share_pending) == (coop.ids["bert"], "all")
+
+
+def test_documents_that_are_not_text_are_named(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "good.txt").write_text("Words that anybody can read here.")
+    (tmp_path / "latin-1.txt").write_bytes("W\xf6rter, die niemand so lesen kann".encode("latin-1"))
+    added = home.data_add([tmp_path / "good.txt", tmp_path / "latin-1.txt"], title="mixed")
+    assert [Path(name).name for name in added.not_text] == ["latin-1.txt"]
+
+
 def test_nobody_else_shares_withdraws_or_erases_a_contribution(stage: Ready) -> None:
     other = stage.coop["bert"]
     for call in (
@@ -413,7 +439,30 @@ def test_weights_and_cards_are_digested_not_kept(coop: Coop) -> None:
         lambda: coop[WITNESS].model_register("m", weights_files=[coop.place / "missing"]),
         lambda: coop[WITNESS].agent_register("a", card=coop.place / "missing"),
         lambda: coop[WITNESS].agent_register("a", card=coop.write("empty", "")),
+        lambda: coop[WITNESS].agent_register("a", card=Path("/dev/zero")),
+        lambda: coop[WITNESS].model_register("m", weights_files=[Path("/dev/zero")]),
+        lambda: coop[WITNESS].model_register("m", weights_files=[coop.place]),
     ):
         with pytest.raises(UsageError) as caught:
             call()
         assert caught.value.code == "bad_file"
+
+
+@pytest.mark.parametrize(
+    ("register", "message"),
+    [
+        (lambda home: home.model_register(""), "the name is empty"),
+        (lambda home: home.datanet_create("x" * 2_000), "the name is too long"),
+        (lambda home: home.datanet_create("a", "x" * 20_000), "bytes"),
+        (lambda home: home.datanet_create("bad\udcff"), "not UTF-8"),
+    ],
+)
+def test_text_that_does_not_fit_is_the_user_s_to_mend(
+    home: Home, register: Callable[[Home], object], message: str
+) -> None:
+    before = home.status().events
+    with pytest.raises(UsageError, match=message) as caught:
+        register(home)
+    assert caught.value.hint
+    assert "asked" not in caught.value.hint
+    assert home.status().events == before

@@ -67,6 +67,13 @@ def test_an_unknown_id_is_told_apart_from_one_of_another_kind(shared: Ready) -> 
     assert error.code == "wrong_kind"
     assert "is not a model: it is a contribution" in error.message
     assert refused(shared, shared.model[:10], "money.grant", "use.receipt").code == "wrong_kind"
+    assert "is not an agent: it" in refused(shared, shared.model, "agent.register").message
+
+
+def test_an_account_in_place_of_an_event_is_pointed_to_its_own_command(shared: Ready) -> None:
+    error = refused(shared, shared.coop.ids["alice"], "data.contribute")
+    assert "it is an account" in error.message
+    assert error.hint.startswith("see `oln account show ")
 
 
 def test_an_ambiguous_prefix_lists_what_it_could_be(

@@ -139,6 +139,19 @@ def test_a_batch_begins_another_receipt_when_one_is_full(
     assert [item.uses for item in stage.use_batch([{"output": OUTPUT}] * 2).receipts] == [1, 1]
 
 
+def test_progress_of_a_batch_goes_up_within_a_receipt_too(
+    stage: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "PROGRESS_USES", 2)
+    told: list[tuple[int, int | None, str]] = []
+    stage.coop["maker"].use_batch(
+        stage.model, [{"output": OUTPUT}] * 5, progress=lambda *word: told.append(word)
+    )
+    assert [done for done, _, what in told if what == "uses read"] == [2, 4]
+    attributed = [(done, total) for done, total, what in told if what == "uses attributed"]
+    assert attributed == [(2, 5), (4, 5), (5, 5)]
+
+
 def test_a_batch_leaves_out_what_was_recorded_before_across_reopening(stage: Ready) -> None:
     single = stage.use(OUTPUT, 1, key="a")
     first = stage.use_batch(

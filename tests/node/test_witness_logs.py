@@ -185,7 +185,7 @@ def test_votes_count_from_every_history_of_a_seat_s_log(place: Place) -> None:
 def test_a_frontier_names_those_first_that_no_cut_took_in_for_longest(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frontiers, "MAX_FRONTIER_HEADS", 2)
+    monkeypatch.setattr(frontiers, "MAX_FRONTIER_HEADS", 3)
     names = ["ada", "bo", "cy"]
     ledger = place.ledger
     for turn, present in enumerate((["ada"], ["bo"], [])):
@@ -203,7 +203,33 @@ def test_a_frontier_names_those_first_that_no_cut_took_in_for_longest(
         heads = [head.log_id for head in held_by(snapshot).changed_heads()]
         changes = [snapshot.last_change(log_id) for log_id in logs]
     assert changes == [1, 2, 0]
-    assert [one for one in heads if one in logs] == [logs[2], logs[0], logs[1]]
+    assert heads == [place.log_id, logs[0], logs[2]]
+
+
+@pytest.mark.rule("A1", "A7")
+def test_new_logs_by_the_thousand_keep_no_other_log_out_of_the_frontiers(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every epoch brings more new accounts than a frontier names. The log of one that was there
+    before is named all the same; and so is, in its turn, the first of the new ones.
+    """
+    monkeypatch.setattr(frontiers, "MAX_FRONTIER_HEADS", 9)
+    ledger = place.ledger
+    ada = ledger.account("ada").log
+    place.ingest(ada)
+    closed = ledger.close_epoch()
+    place.store.commit_epoch(closed.folded, closed.cut.changed)
+    place.ingest(chain(ada, 2))
+    came = []
+    for number in range(30):
+        log = ledger.account(f"crowd-{number}").log
+        place.ingest(log)
+        came.append(log.log_id)
+    with place.store.read() as snapshot:
+        heads = [head.log_id for head in held_by(snapshot).changed_heads()]
+    assert ada.log_id in heads
+    assert heads[0] == place.log_id
+    assert [one for one in heads if one in came] == came[: 9 - 2]
 
 
 def decided_on(place: Place, proposed: WitnessPropose) -> None:

@@ -189,6 +189,7 @@ def test_a_full_disk_is_the_same_error_by_whatever_name(error: Exception) -> Non
         (lmdb.CorruptedError("x"), StoreDamaged),
         (lmdb.PageNotFoundError("x"), StoreDamaged),
         (lmdb.PanicError("x"), StoreDamaged),
+        (lmdb.BadTxnError("x"), StoreDamaged),
         (lmdb.InvalidError("x"), StoreDamaged),
         (lmdb.VersionMismatchError("x"), StoreDamaged),
         (lmdb.ReadersFullError("x"), StoreUnavailable),

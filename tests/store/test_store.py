@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from openledger_node.ledger.errors import Refused, StoreUnavailable
+from openledger_node.ledger.errors import Refused, StoreDamaged, StoreUnavailable
 from openledger_node.ledger.votes import WitnessState
 from openledger_node.store.identity import FILE_NAME
 from openledger_node.store.lock import HomeLock
@@ -227,3 +227,17 @@ def test_a_shared_lock_that_cannot_become_the_only_one_stays_shared(place: Place
     first.release()
     third.release()
     place.store = Store.open(place.home)
+
+
+def test_a_store_whose_tables_cannot_be_read_names_the_page(place: Place) -> None:
+    """LMDB itself says only that its transaction went bad."""
+    place.append(300)
+    place.close()
+    file = place.home / "ledger" / "data.mdb"
+    size_bytes = file.stat().st_size
+    with file.open("r+b") as damaged:
+        damaged.seek(2 * 4096)  # past the two description pages
+        damaged.write(b"x" * (size_bytes - 2 * 4096))
+    with pytest.raises(StoreDamaged, match="page") as caught:
+        Store.open(place.home)
+    assert "backup" in caught.value.hint

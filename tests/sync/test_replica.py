@@ -264,7 +264,7 @@ def test_what_came_from_a_peer_is_told_at_once_and_pushed_later_unless_it_came_t
 def test_a_round_comes_in_half_its_time_at_the_earliest_and_asks_one_link() -> None:
     made = replica(links=(2, 3))
     assert made.round_due(NOW_MS) is None
-    assert made.round_at_ms == NOW_MS + ROUND_MS // 2
+    assert made.rounds.at_ms == NOW_MS + ROUND_MS // 2
     assert made.round_due(NOW_MS + ROUND_MS // 2) == 2
     assert made.round_due(NOW_MS + ROUND_MS // 2) is None
 

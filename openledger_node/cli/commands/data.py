@@ -12,7 +12,7 @@ from openledger_node.cli import text
 from openledger_node.cli.app import App, pass_app
 from openledger_node.cli.commands.begin import say_written
 from openledger_node.cli.lazy import LazyGroup
-from openledger_node.cli.options import FILE, creators_text, say_recorded
+from openledger_node.cli.options import FILE, accounts_text, creators_text, say_recorded
 from openledger_node.cli.values import creator, floor, parse_share_policy
 
 if TYPE_CHECKING:
@@ -117,12 +117,16 @@ def _show_added(result: Added) -> None:
     else:
         text.say(f"registered {text.one_line(result.title)}: {measured}")
         text.say(f"contribution {result.contribution_id}")
-        text.say(f"shared with {result.share}")
+        text.say(f"shared with {accounts_text(result.share, result.names)}")
     _show_sources(result.derived)
     if result.derivation_id:
         text.say(f"declared in {result.derivation_id}")
+    for name in result.not_text[:MAX_SKIPPED_SHOWN]:
+        text.say(f"not UTF-8 text, so no output is matched with it: {text.one_line(name)}")
+    if len(result.not_text) > MAX_SKIPPED_SHOWN:
+        text.say(f"and {len(result.not_text) - MAX_SKIPPED_SHOWN:,} more; --json lists all")
     for skipped in result.skipped[:MAX_SKIPPED_SHOWN]:
-        text.say(f"skipped {skipped.path}: {skipped.reason}")
+        text.say(f"skipped {text.one_line(skipped.path)}: {skipped.reason}")
     if len(result.skipped) > MAX_SKIPPED_SHOWN:
         text.say(f"and {len(result.skipped) - MAX_SKIPPED_SHOWN:,} more; --json lists all")
 
@@ -132,7 +136,8 @@ def _show_sources(sources: Sequence[DerivedFrom]) -> None:
         text.say(
             f"{source.ppm / 10_000:.1f} % of this contribution derives from "
             f"{text.one_line(source.title) or 'a contribution not held here'}, "
-            f"{text.short(source.contribution_id)} of account {text.short(source.account_id)}"
+            f"{text.short(source.contribution_id)} of account "
+            f"{text.one_line(source.account) or text.short(source.account_id)}"
         )
     if len(sources) > MAX_SOURCES_SHOWN:
         text.say(f"and from {len(sources) - MAX_SOURCES_SHOWN:,} more; --json lists all")
@@ -190,20 +195,28 @@ def _show_contribution(result: Contribution) -> None:
         [
             ("contribution", result.contribution_id),
             ("title", result.title),
-            ("account", text.short(result.account_id)),
+            ("account", result.names.get(result.account_id, result.account_id)),
             ("licence", result.license or "none stated"),
             ("datanet", text.short(result.datanet_id or "")),
             ("documents", f"{result.documents:,}"),
             ("tokens", f"{result.tokens:,}"),
             ("size", text.bytes_text(result.size_bytes)),
             ("media type", result.media_type),
-            ("creators", creators_text(result.creators)),
+            ("creators", creators_text(result.creators, result.names)),
             ("derived from", creators_text(result.derived_from)),
-            ("shared with", result.share),
+            ("shared with", _share_text(result)),
             ("status", result.status + epoch),
             ("text", result.payload),
         ]
     )
+
+
+def _share_text(result: Contribution) -> str:
+    said = accounts_text(result.share, result.names)
+    if result.share_pending is None:
+        return said
+    later = accounts_text(result.share_pending, result.names)
+    return f"{said}; {later} from the epoch on that makes it final"
 
 
 @data.command("get")

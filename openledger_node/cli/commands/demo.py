@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -111,13 +112,18 @@ def _show_exploring(played: Played) -> None:
     text.say()
     text.say("To look around:")
     for line in (
-        f"oln --home {folder / 'co-op'} status",
-        f"oln --home {folder / 'co-op'} statement",
-        f"oln --home {folder / 'co-op'} explain {text.short(played.receipts[0].receipt_id)}",
-        f"oln --home {folder / 'co-op'} log --limit 20",
-        f"oln --home {folder / 'model-builder'} attribute {folder / 'answers' / 'answer-1.txt'}"
+        f"cd {shlex.quote(str(folder))}",
+        "oln --home co-op status",
+        "oln --home co-op statement",
+        f"oln --home co-op explain {text.short(played.receipts[0].receipt_id)}",
+        "oln --home co-op log --limit 20",
+        "oln --home model-builder attribute answers/answer-1.txt"
         f" --model {text.short(played.model_id)} --explain",
-        f"oln verify {played.proof} --ledger {played.genesis}",
-        f"oln --home {folder / 'reader'} node",
+        f"oln verify {_within(played.proof, folder)} --ledger {_within(played.genesis, folder)}",
+        "oln --home reader node --listen 127.0.0.1:0",
     ):
         text.say(f"  {line}")
+
+
+def _within(file: str, folder: Path) -> str:
+    return shlex.quote(str(Path(file).relative_to(folder)))

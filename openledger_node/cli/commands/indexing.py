@@ -69,7 +69,13 @@ def index_verify(app: App) -> None:
         result = home.index_verify(progress=app.progress)
     if result.wrong:
         app.answer_no()
-    app.emit(result, _show)
+    app.emit(result, _show_verified)
+
+
+def _show_verified(result: IndexShown) -> None:
+    _show(result)
+    if not result.wrong:
+        text.say("the index is in order")
 
 
 def _show(result: IndexShown) -> None:

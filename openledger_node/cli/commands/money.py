@@ -26,9 +26,11 @@ def _say_moved(verb: str, result: MoneyMoved, preposition: str = "to") -> None:
     amount = (
         "all, as a standing order"
         if result.amount_micro is None
-        else f"{text.credits_text(result.amount_micro)} credits"
+        else text.credits_counted(result.amount_micro)
     )
-    text.say(f"{verb} {amount} {preposition} {text.short(result.to)}")
+    if result.amount_micro == 0:
+        verb, amount = "ended", "the standing order"
+    text.say(f"{verb} {amount} {preposition} {text.one_line(result.account)}")
     made = result.grant_id or result.redeem_id
     word = "grant" if result.grant_id else "redeem" if result.redeem_id else "event"
     text.say(f"{word} {made or result.event_id}")
@@ -201,6 +203,6 @@ def _show_payouts(result: Payouts) -> None:
     for payout_id in result.payout_ids:
         text.say(f"payout {payout_id}")
     if result.payouts:
-        text.say(f"{text.credits_text(result.total_micro)} credits in all")
+        text.say(f"{text.credits_counted(result.total_micro)} in all")
     if result.file:
         text.say(f"list in {result.file}")

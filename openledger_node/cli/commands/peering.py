@@ -12,6 +12,7 @@ import click
 from openledger_node.cli import text
 from openledger_node.cli.app import App, pass_app
 from openledger_node.cli.lazy import LazyGroup, OlnCommand
+from openledger_node.cli.options import Whole
 
 if TYPE_CHECKING:
     from openledger_node.node.results_network import Peer, Peers, Synced
@@ -84,7 +85,7 @@ def peer_remove(app: App, node: str) -> None:
 @click.argument("node", metavar="ID")
 @click.option(
     "--hours",
-    type=click.IntRange(0, MAX_BAN_HOURS),
+    type=Whole(0, MAX_BAN_HOURS),
     default=DEFAULT_BAN_HOURS,
     show_default=True,
     help="How long; 0 lets it in again.",

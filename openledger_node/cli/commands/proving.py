@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import click
 from openledger_node.cli import text
 from openledger_node.cli.app import App, pass_app
 from openledger_node.cli.lazy import OlnCommand
-from openledger_node.cli.options import FILE
+from openledger_node.cli.options import FILE, Whole
 
 if TYPE_CHECKING:
     from openledger_node.node.results import Proved, Verified
@@ -21,19 +22,19 @@ if TYPE_CHECKING:
 @click.option("-o", "--out", required=True, type=FILE, metavar="FILE", help="The file to write.")
 @click.option(
     "--epoch",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     metavar="EPOCH",
     help="Of an account's credits: at the end of which epoch. [default: the last]",
 )
 @click.option(
     "--span",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     metavar="N",
     help="Of a receipt: its span N, as `explain` counts them from 0.",
 )
 @click.option(
     "--entry",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     metavar="N",
     help="Of a derivation: entry N of its map, from 0.",
 )
@@ -114,4 +115,6 @@ def _fact(name: str, value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, ensure_ascii=False)  # `fields` makes it harmless
     return text.one_line(str(value))

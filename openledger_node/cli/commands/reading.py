@@ -13,6 +13,7 @@ import click
 from openledger_node.cli import text
 from openledger_node.cli.app import App, pass_app
 from openledger_node.cli.lazy import OlnCommand
+from openledger_node.cli.options import Whole
 
 if TYPE_CHECKING:
     from openledger_node.node.results import Events, EventShown
@@ -30,7 +31,7 @@ MAX_TIME_MS: Final = 253_402_300_799_999
 @click.option("--follow", is_flag=True, help="Print new events as they come, until interrupted.")
 @click.option(
     "--limit",
-    type=click.IntRange(1, MAX_EVENTS),
+    type=Whole(1, MAX_EVENTS),
     default=DEFAULT_EVENTS,
     show_default=True,
     help="How many of the last events.",
@@ -68,7 +69,7 @@ def _show_events(result: Events) -> None:
         )
         for event in result.events
     ]
-    heads = ("event", "account", "kind", "status", "time claimed")
+    heads = ("event", "account", "kind", "status", "time claimed (UTC)")
     text.table(heads, rows, "no event fits")
 
 

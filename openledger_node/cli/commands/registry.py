@@ -50,7 +50,7 @@ def _show_datanet(result: Datanet) -> None:
         [
             ("datanet", result.datanet_id),
             ("name", result.name),
-            ("account", text.short(result.account_id)),
+            ("account", result.account),
             ("description", result.description),
             ("licence policy", result.license_policy),
             ("contributions", f"{result.contributions:,}"),
@@ -178,12 +178,12 @@ def _show_model(result: Model) -> None:
         [
             ("model", result.model_id),
             ("name", result.name),
-            ("account", text.short(result.account_id)),
+            ("account", result.account),
             ("licence", result.license or "none stated"),
             ("licences in its lineage", ", ".join(result.effective_licences)),
             ("trained on", creators_text(result.trained_on)),
             ("bases", creators_text(result.bases)),
-            ("creators", creators_text(result.creators)),
+            ("creators", creators_text(result.creators, result.names)),
             *(("weights", digest) for digest in result.digests),
             ("status", result.status),
         ]
@@ -281,8 +281,8 @@ def _show_agent(result: Agent) -> None:
         [
             ("agent", result.agent_id),
             ("name", result.name),
-            ("account", text.short(result.account_id)),
-            ("operator", text.short(result.operator_id)),
+            ("account", result.account),
+            ("operator", result.operator),
             ("card", result.card_digest or ""),
             ("capabilities", ", ".join(result.capabilities)),
             ("models", ", ".join(text.short(model) for model in result.models)),

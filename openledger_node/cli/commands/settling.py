@@ -11,7 +11,7 @@ from openledger_node.cli import text
 from openledger_node.cli.app import App, pass_app
 from openledger_node.cli.commands.begin import say_written
 from openledger_node.cli.lazy import LazyGroup, OlnCommand
-from openledger_node.cli.options import FILE
+from openledger_node.cli.options import FILE, Whole
 
 if TYPE_CHECKING:
     from openledger_node.node.results import (
@@ -70,7 +70,7 @@ def _show_closed(result: EpochClosed) -> None:
 @epoch.command("list")
 @click.option(
     "--limit",
-    type=click.IntRange(1, 1_000_000),
+    type=Whole(1, 1_000_000),
     default=DEFAULT_EPOCHS,
     show_default=True,
     help="How many of the last ones.",
@@ -156,7 +156,7 @@ def show_credits(result: Credits) -> None:
 
 
 @click.command(cls=OlnCommand)
-@click.argument("epoch", type=click.IntRange(min=0), required=False)
+@click.argument("epoch", type=Whole(min=0), required=False)
 @click.option(
     "--export",
     type=FILE,

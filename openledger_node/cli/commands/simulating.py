@@ -11,6 +11,7 @@ import click
 from openledger_node.cli import text
 from openledger_node.cli.app import App, pass_app
 from openledger_node.cli.lazy import OlnCommand
+from openledger_node.cli.options import Whole
 
 if TYPE_CHECKING:
     from openledger_node.cli.simulate.attacks import Outcome
@@ -21,7 +22,7 @@ MAX_SEEDS: Final = 1_000
 
 @click.command(cls=OlnCommand)
 @click.argument("attack", type=click.Choice(NAMES))
-@click.option("--seeds", type=click.IntRange(1, MAX_SEEDS), default=3, help="How many worlds.")
+@click.option("--seeds", type=Whole(1, MAX_SEEDS), default=3, help="How many worlds.")
 @pass_app
 def simulate(app: App, attack: str, seeds: int) -> None:
     """Play an attack on a made-up co-operative, and what honest behaviour would have given.

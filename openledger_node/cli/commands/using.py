@@ -61,7 +61,7 @@ def attribute(
         result = home.attribute(output, model=model, retrieved=retrieved, progress=app.progress)
     if html is not None:
         from openledger_node.cli.page import attribution_page
-        from openledger_node.node.reports import write_new
+        from openledger_node.node.files import write_new
 
         write_new(html, attribution_page(result, output).encode())
     app.emit(result, lambda found: _show_attributed(found, output if explain else None))
@@ -199,5 +199,5 @@ def _show_batch(result: UsedBatch) -> None:
         text.say(f"and {len(result.receipts) - MAX_RECEIPTS_SHOWN:,} more; --json lists all")
     text.say(
         f"{text.counted(result.uses, 'use')} in {text.counted(len(result.receipts), 'receipt')}, "
-        f"{text.credits_text(result.fee_micro)} credits of fees"
+        f"{text.credits_counted(result.fee_micro)} of fees"
     )

@@ -10,7 +10,7 @@ import click
 from openledger_node.cli import text
 from openledger_node.cli.app import App, pass_app
 from openledger_node.cli.lazy import LazyGroup
-from openledger_node.cli.options import FILE, say_recorded
+from openledger_node.cli.options import FILE, Whole, say_recorded
 from openledger_node.ledger.errors import UsageError
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def _show_proposal(proposal: Proposal) -> None:
 @click.option("--add", multiple=True, metavar="ACCOUNT[/DEVICE]", help="Seat this account.")
 @click.option("--drop", multiple=True, metavar="ACCOUNT", help="Take this account's seat away.")
 @click.option("--params", type=FILE, metavar="FILE", help="Params to change, as TOML.")
-@click.option("--rules", type=click.IntRange(1, 2**16), metavar="N", help="A rules version.")
+@click.option("--rules", type=Whole(1, 2**16), metavar="N", help="A rules version.")
 @pass_app
 def witness_propose(
     app: App, add: tuple[str, ...], drop: tuple[str, ...], params: Path | None, rules: int | None

@@ -18,7 +18,13 @@ from openledger_node.credit import views
 from openledger_node.ledger.errors import OlnError
 from openledger_node.ledger.heads import Mark
 from openledger_node.node.core import NodeCore
-from openledger_node.node.epochs import catch_up, close_epoch, file_verdicts, missing_marks
+from openledger_node.node.epochs import (
+    catch_up,
+    close_epoch,
+    file_verdicts,
+    missing_logs,
+    missing_marks,
+)
 from openledger_node.node.erasing import honour_erasures
 from openledger_node.node.replication.payloads import Sought
 from openledger_node.node.sharing import WishList
@@ -30,6 +36,8 @@ COMPARE_S: Final = 15.0
 ten seconds (Y9), and the rounds of replication need some of them.
 """
 LOOK_FOR_ANSWERS_S: Final = 1.0
+LOOK_ON_S: Final = 1.0
+"""Between two looks at challenges and claims, where one left some: others may speak meanwhile."""
 GATHER_S: Final = 0.02
 MAX_GATHER_S: Final = 1.0
 """What arrives together is folded together. Where that takes long, as with very many logs, half of
@@ -40,7 +48,8 @@ Io = Callable[..., Awaitable[Any]]
 
 
 class Follower:
-    """The tasks that fold. `needed(marks)` hears of marks that a cut names and no log here has.
+    """The tasks that fold. `needed(marks)` hears of marks that a cut names and no log here has,
+    `admit` of logs that are to be taken in, whoever wrote them.
 
     `said()` hears that the own log grew by votes, `compare()` that a seat waits to hear who holds
     what this home holds.
@@ -54,6 +63,7 @@ class Follower:
         needed: Callable[[Sequence[Mark]], None],
         seek: Callable[[Sequence[Sought]], None],
         *,
+        admit: Callable[[set[bytes], dict[int, set[bytes]]], None],
         voter: Voter,
         said: Callable[[], None],
         compare: Callable[[], None],
@@ -62,6 +72,7 @@ class Follower:
         self._io = io
         self._log = log
         self._needed = needed
+        self._admit = admit
         self._seek = seek
         self._wishes = WishList(core)
         self._voter = voter
@@ -133,7 +144,9 @@ class Follower:
         if epoch != self._looked_at:  # another process may have folded it
             self._looked_at = epoch
             self._seek(await self._io(self._wishes.look))
-        self._needed(await self._io(self._missing))
+        marks, logs = await self._io(self._missing)
+        self._admit(*logs)
+        self._needed(marks)
         await self._vote()
 
     async def _vote(self) -> None:
@@ -150,7 +163,7 @@ class Follower:
                 self._compare()
             self._vote_at_s = trio.current_time() + LOOK_FOR_ANSWERS_S
             return
-        await self._io(file_verdicts, self._core)
+        more = await self._io(file_verdicts, self._core)
         wait_ms = await self._io(self._voter.step)
         self._said()
         for epoch, seat, what in sorted(self._voter.accused - self._accused):
@@ -158,8 +171,9 @@ class Follower:
         self._accused = set(self._voter.accused)
         if await self._io(catch_up, self._core):
             self.poke()  # the own vote decided the epoch
-        elif wait_ms is not None:
-            self._vote_at_s = trio.current_time() + wait_ms / 1000
+        elif wait_ms is not None or more:
+            waits_s = LOOK_ON_S if wait_ms is None else wait_ms / 1000
+            self._vote_at_s = trio.current_time() + (min(LOOK_ON_S, waits_s) if more else waits_s)
 
     async def _close(self) -> None:
         closed = await self._io(close_epoch, self._core)
@@ -170,6 +184,6 @@ class Follower:
         with self._core.store.read() as snapshot:
             return snapshot.last_epoch()
 
-    def _missing(self) -> list[Mark]:
+    def _missing(self) -> tuple[list[Mark], tuple[set[bytes], dict[int, set[bytes]]]]:
         with self._core.store.read() as snapshot:
-            return missing_marks(self._core, snapshot)
+            return missing_marks(self._core, snapshot), missing_logs(self._core, snapshot)

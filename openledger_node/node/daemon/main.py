@@ -31,7 +31,7 @@ import trio
 from openledger_node.ledger.errors import BadInput, OlnError, StoreUnavailable, VerificationFailed
 from openledger_node.ledger.forks import ForkEvidence
 from openledger_node.ledger.heads import Mark
-from openledger_node.net.address import Endpoint, PeerAddress, parse_node_id
+from openledger_node.net.address import Endpoint, PeerAddress
 from openledger_node.net.dialler import Dialler
 from openledger_node.net.discovery import FOUND_VALID_MS, LanDiscovery
 from openledger_node.net.link import Link
@@ -41,7 +41,7 @@ from openledger_node.net.policy import Gate
 from openledger_node.net.records import MAX_RECORDS, read_records, sign_record
 from openledger_node.net.table import LinkTable
 from openledger_node.net.tls import TlsContext
-from openledger_node.node import forking, peers
+from openledger_node.node import addressing, forking, peers
 from openledger_node.node.core import NodeCore
 from openledger_node.node.daemon.following import Follower
 from openledger_node.node.daemon.indexer import Indexer
@@ -77,17 +77,18 @@ class Daemon:
         self._core = core
         self._log = log
         self._config = core.config
-        self._listen = [Endpoint.parse(text) for text in listen or [core.config.node_listen]]
+        self._listen = [Endpoint.parse(text) for text in listen]
+        self._listen = self._listen or [addressing.listening_place(core.config)]
         # Settings are judged before a door is opened.
         metrics = core.config.node_metrics
         self._metrics = checked_loopback(metrics) if metrics else None
         self.listening = Listening()
         self._stored = peers.StoredBook(core)
         self._book = self._stored.book
-        for text in core.config.node_peers:
-            self._book.add(PeerAddress.parse(text))
+        for address in addressing.named_peers(core.config):
+            self._book.add(address)
         identity = peers.identity(core)
-        allowed = frozenset(map(parse_node_id, core.config.node_allow))
+        allowed = addressing.allowed_nodes(core.config)
         gate = Gate(identity.node_id, self._book, now_ms=core.clock_ms, allow=allowed)
         self._context = TlsContext(identity, gate)
         self.links = LinkTable(identity.node_id, max_links=core.config.node_max_links)
@@ -102,12 +103,14 @@ class Daemon:
             log,
             self._needed,
             self.hub.seek,
+            admit=self.hub.admit,
             voter=voter,
             said=self._own_grown,
             compare=self.hub.ask_everybody,
         )
         self.indexer = Indexer(core, self._io, log)
         self._since_ms = core.clock_ms()
+        self._own_record()  # what cannot be announced is said now, and not to the first peer
         self._stopping = False
 
     async def _io(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -258,11 +261,12 @@ class Daemon:
 
     def _own_record(self) -> list[bytes]:
         """Where the settings say that this node can be dialled, signed."""
-        places = [Endpoint.parse(text) for text in self._config.node_announce]
+        places = addressing.announced_places(self._config)
         if not places:
             return []
         key = self._core.key("transport")
-        return [sign_record(key, self._core.ledger_id, places, self._core.clock_ms()).encoded]
+        with addressing.setting("node.announce"):
+            return [sign_record(key, self._core.ledger_id, places, self._core.clock_ms()).encoded]
 
     def link_ended(self, runner: LinkRunner, why: PeerFault | None) -> None:
         peer = runner.link.peer_id

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from openledger_node.ledger.errors import Refused
+from openledger_node.node.files import read_bounded
 from openledger_node.store.lock import is_locked, only_one
 
 REPORT_NAME: Final = "daemon.json"
@@ -49,7 +50,7 @@ def read_report(home: Path) -> dict[str, Any] | None:
     if not is_locked(home / "ledger", LOCK_NAME):
         return None
     try:
-        text = (home / REPORT_NAME).read_bytes()[:MAX_REPORT_BYTES]
+        text = read_bounded(home / REPORT_NAME, MAX_REPORT_BYTES)
         report = json.loads(text)
     except (OSError, ValueError):
         return None

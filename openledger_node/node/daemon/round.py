@@ -22,7 +22,7 @@ from openledger_node.net.policy import Gate
 from openledger_node.net.tls import TlsContext
 from openledger_node.node import forking, peers
 from openledger_node.node.core import NodeCore, Progress, no_progress
-from openledger_node.node.epochs import catch_up, missing_marks
+from openledger_node.node.epochs import catch_up, missing_logs, missing_marks
 from openledger_node.node.erasing import honour_erasures
 from openledger_node.node.replication.engine import Hub
 from openledger_node.node.replication.home import hub_of
@@ -176,9 +176,11 @@ def sync_once(core: NodeCore, address: str | None, *, progress: Progress = no_pr
     epochs = catch_up(core, progress=progress)
     with core.store.read() as snapshot:
         needed = missing_marks(core, snapshot)
-    if needed:
+        by_cut, by_seat = missing_logs(core, snapshot)
+    if needed or by_cut or any(by_seat.values()):
         again = Round(core, progress)
         again.hub.need(needed)
+        again.hub.admit(by_cut, by_seat)
         done += trio.run(again.run, targets)
         epochs += catch_up(core, progress=progress)
     if any(peer.received for peer in done):

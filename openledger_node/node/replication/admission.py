@@ -6,11 +6,15 @@ that key's holder can use up its room, and only with what verified, for what it 
 when it is stored. Keys cost nothing, so strangers, the owners that the final state does not know,
 share a room that is limited as a whole. What a final cut names is stored in any case: without it
 this node could not follow.
+
+A seat votes only when it holds what other seats' frontiers name. Strangers who fill every seat's
+room with other logs would stop all epochs, so a seat takes in what a frontier names as well: up to
+a room for each seat, in which a lying one has no more than that to fill.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal
 
 from openledger_node.ledger.events import LogGenesis
@@ -63,13 +67,43 @@ class Admission:
         self._knows_more = True
         """The final state may know some of `_strangers` by now."""
         self._named: set[bytes] = set()
+        self._reported: dict[bytes, list[int]] = {}
+        """Logs that frontiers name and that are not held so far, with the seats whose they are."""
+        self._rooms: dict[int, dict[LogGenesis, int]] = {}
+        """By seat, what was stored because its frontiers name it."""
+        self._room_bytes = STRANGERS_ROOMS * unknown_bytes
         for genesis in held:
             self._count_log(genesis, False)
 
-    def named_by_cut(self, log_ids: Iterable[bytes]) -> None:
-        """These logs are stored whatever the policy; and the final state is another one now."""
-        self._named.update(log_ids)
+    def named_by_cut(self, log_ids: Iterable[bytes]) -> set[bytes]:
+        """These logs are stored whatever the policy; and the final state is another one now. Those
+        of them that are named anew.
+        """
+        fresh = set(log_ids) - self._named
+        self._named |= fresh
         self._knows_more = True
+        return fresh
+
+    def named_by_frontiers(self, by_seat: Mapping[int, Iterable[bytes]]) -> set[bytes]:
+        """These logs the seats' frontiers name now. Those of them that are named anew."""
+        named: dict[bytes, list[int]] = {}
+        for seat, log_ids in sorted(by_seat.items()):
+            for log_id in log_ids:
+                named.setdefault(log_id, []).append(seat)
+        fresh = named.keys() - self._reported.keys()
+        self._reported = named
+        return fresh
+
+    def _room_for(self, log_id: bytes) -> dict[LogGenesis, int] | None:
+        """The room of a seat that names this log, if there is any left in one."""
+        for seat in self._reported.get(log_id, ()):
+            room = self._rooms.setdefault(seat, {})
+            if sum(room.values()) > self._room_bytes:
+                for genesis in [genesis for genesis in room if self._known(owner_of(genesis))]:
+                    del room[genesis]
+            if sum(room.values()) <= self._room_bytes:
+                return room
+        return None
 
     def refusal(self, genesis: LogGenesis, head: SignedHead, first: int = 0) -> str | None:
         """Why this log is not taken in from `first` on, or None.
@@ -77,7 +111,7 @@ class Admission:
         Counts nothing: the head may be false.
         """
         owner = owner_of(genesis)
-        if head.log_id in self._named:
+        if head.log_id in self._named or self._room_for(head.log_id) is not None:
             return None
         if self._policy == "listed" and genesis.account_id not in self._listed:
             return "its account is not listed here"
@@ -102,6 +136,10 @@ class Admission:
         self._count_log(genesis, is_known)
         if is_known or genesis.log_id in self._named:
             return True
+        room = self._room_for(genesis.log_id)
+        if room is not None:
+            room[genesis] = room.get(genesis, 0) + size_bytes
+            return sum(room.values()) <= self._room_bytes
         self._strangers[owner] += size_bytes
         self._strangers_bytes += size_bytes
         return self._strangers[owner] <= self._limit_bytes

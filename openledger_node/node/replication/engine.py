@@ -13,7 +13,7 @@ What each task owns, and may not do:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -34,7 +34,8 @@ from openledger_node.node.replication.turns import Turns
 from openledger_node.sync.faults import PeerFault, fault
 from openledger_node.sync.frontier import proof_rank
 from openledger_node.sync.messages import Policy
-from openledger_node.sync.replica import Draw, Replica
+from openledger_node.sync.replica import Replica
+from openledger_node.sync.rounds import Draw
 from openledger_node.sync.session import Local, Session
 
 PROOFS_AT_ONCE: Final = 64
@@ -164,7 +165,7 @@ class Hub:
             link = self.replica.round_due(self.now_ms())
             if link is not None and link in self.links:
                 self.links[link].ask_digest()
-            at_ms = self.replica.round_at_ms
+            at_ms = self.replica.rounds.at_ms
             wait_ms = 1000 if at_ms is None else max(50, at_ms - self.now_ms())
             await trio.sleep(wait_ms / 1000)
 
@@ -192,6 +193,16 @@ class Hub:
         if marks:
             self.wake_all()
 
+    def admit(self, by_cut: Iterable[bytes], by_seat: Mapping[int, Iterable[bytes]]) -> None:
+        """The next cut names these logs, and the seats' frontiers those, and they are not here:
+        they are taken in now, though they may have been refused before.
+        """
+        fresh = self.admission.named_by_cut(by_cut) | self.admission.named_by_frontiers(by_seat)
+        for log_id in sorted(fresh):
+            self.replica.reconsider(log_id)
+        if fresh:
+            self.wake_all()
+
     def ask_everybody(self) -> None:
         """Begins a round with every peer: something waits to hear who holds the same (X6)."""
         for runner in self.links.values():
@@ -207,6 +218,7 @@ class Hub:
         for number, runner in self.links.items():
             if number != source:
                 runner.send_forks([proof])
+        self.wake_all()
 
     # What links report.
 
@@ -223,7 +235,7 @@ class Hub:
 
     def may_fetch(self) -> bool:
         """Whether there is room for more, as far as is known."""
-        return trio.current_time() >= self._full_until
+        return self._full_until < 0 or trio.current_time() >= self._full_until
 
     def greeted(self, runner: LinkRunner) -> None:
         self._hooks.link_greeted(runner)
@@ -321,7 +333,7 @@ class Hub:
             self.fork_known(proof)
         self.replica.cleared(fetch, is_fork=proof is not None)
         self.replica.fetched(fetch)
-        runner.wake()
+        self.wake_all()
 
     def start(self, function: Callable[..., Any], *arguments: Any) -> None:
         """A task of the hub's own; it ends with the hub."""
@@ -377,7 +389,9 @@ class Hub:
         if mark.log_id == own:
             self._hooks.own_log_elsewhere(mark.log_id)
         self._hooks.stored([mark], not leaves or any(b"data.erase" in x[:32] for x in leaves))
-        self.wake_all()
+        for number, runner in self.links.items():
+            if self.replica.has_to_tell(number):
+                runner.wake()
 
     def _is_full(self, error: StoreUnavailable) -> None:
         """Nothing is asked for a while; what was told meanwhile is found by the next round."""

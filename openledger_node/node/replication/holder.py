@@ -92,3 +92,13 @@ class Holder(Protocol):
     def prove_fork(
         self, head: VerifiedHead, spine: bytes, segment: int, hashes: list[bytes]
     ) -> ForkEvidence | None: ...
+
+
+def newest_run(
+    holder: Holder, log_id: bytes, first: int, max_bytes: int
+) -> tuple[SignedHead, int, bytes, bytes] | None:
+    """A log's newest head, and its events from `first` on as `leaf_run` gives them."""
+    served = holder.find(log_id, None)
+    if served is None or served.head.size <= first:
+        return None
+    return served.head, *holder.leaf_run(served, first, served.head.size, max_bytes)

@@ -14,6 +14,7 @@ from openledger_node.ledger.events import SEGMENT_LEAVES, LogGenesis, parse_log_
 from openledger_node.ledger.forks import ForkEvidence, verify_fork
 from openledger_node.ledger.heads import Mark, SignedHead, VerifiedHead, verify_head
 from openledger_node.ledger.merkle import Frontier, leaf_hashes
+from openledger_node.node.addressing import listed_accounts
 from openledger_node.node.core import NodeCore
 from openledger_node.node.erasing import keep_payload
 from openledger_node.node.replication.admission import Admission, Owner
@@ -212,7 +213,7 @@ def admission_of(core: NodeCore) -> Admission:
 
     return Admission(
         core.config.sync_admission,  # type: ignore[arg-type]  # the settings hold it to its choices
-        listed=[core.account_id, *map(bytes.fromhex, core.config.sync_accounts)],
+        listed=[core.account_id, *listed_accounts(core.config)],
         unknown_bytes=core.config.sync_unknown_bytes,
         known=known,
         held=held,

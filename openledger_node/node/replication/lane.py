@@ -114,7 +114,7 @@ class Lane:
                     await self._store_arrivals()
                 if self._streams:
                     await self._store_stream(self._streams.take())
-                elif not self._arrivals:
+                if not (self._arrivals or self._streams):
                     self._work = trio.Event()
 
     async def _store_arrivals(self) -> None:

@@ -18,10 +18,11 @@ from openledger_node.ledger.errors import BadInput, VerificationFailed
 from openledger_node.ledger.events import parse_log_open
 from openledger_node.net.link import Link
 from openledger_node.node.replication.fetching import Asked, Fetcher
-from openledger_node.node.replication.holder import Arrival, Landed
+from openledger_node.node.replication.holder import Arrival, Landed, newest_run
 from openledger_node.node.replication.lane import Stored, Stream
 from openledger_node.node.replication.patience import IDLE_S, LOOK_S, Patience, pieces
 from openledger_node.node.replication.payloads import PayloadServer
+from openledger_node.node.replication.rest import Rest
 from openledger_node.node.replication.serving import Server
 from openledger_node.node.replication.turns import TURN_BYTES
 from openledger_node.sync import events as s
@@ -44,6 +45,9 @@ QUEUED_BYTES: Final = 512 * 1024
 FIRST_QUEUED_BYTES: Final = 4 * 1024
 """The same when it begins to serve: a head goes out alone, and what is queued then doubles, so that
 the peer works on the first events while the next are read and encrypted."""
+_QUIET: Final = frozenset((s.NewsCame, s.HaveCame))
+"""After these there is nothing to send that was not to be sent before: events go to the lane, which
+reports, and what the peer says that it holds is asked for later."""
 
 
 class LinkRunner:
@@ -60,7 +64,7 @@ class LinkRunner:
         self._pushed_events = 0
         self._hub = hub
         self._said = hub.replica.digests()
-        self._wake = trio.Event()
+        self._rest = Rest()
         self._scope = trio.CancelScope()
         self._server = Server(
             self.session, hub.holder, hub.io, lambda mark: hub.replica.pushed(number, mark)
@@ -166,7 +170,7 @@ class LinkRunner:
 
     def wake(self) -> None:
         """There may be something to send."""
-        self._wake.set()
+        self._rest.wake()
 
     async def _read(self) -> None:
         try:
@@ -186,14 +190,20 @@ class LinkRunner:
 
     async def _take_in(self, data: bytes, now_ms: int) -> None:
         """Acts on what came at `now_ms`, a turn of it at most, and pauses after much (X11)."""
-        session, before = self.session, self.session.work_bytes
-        for event in session.receive_bytes(data, now_ms, TURN_BYTES):
+        session = self.session
+        before_bytes, credit_bytes = session.work_bytes, session.credit_bytes
+        events = session.receive_bytes(data, now_ms, TURN_BYTES)
+        for event in events:
             if isinstance(event, s.FrontierCame):
                 await self._frontier_came(event)
             else:
                 self._acts[type(event)](event)
-        self.wake()
-        await self._worked(session.work_bytes - before)
+        is_quiet = bool(events) and _QUIET.issuperset(map(type, events))
+        if is_quiet and (0, credit_bytes) == (session.pending_bytes, session.credit_bytes):
+            self._rest.wake_within(self._idle_s(now_ms))
+        else:
+            self.wake()
+        await self._worked(session.work_bytes - before_bytes)
 
     async def _worked(self, work_bytes: int) -> None:
         self._work_bytes = await self._hub.turns.pause(self._work_bytes + work_bytes)
@@ -218,54 +228,50 @@ class LinkRunner:
     async def _pump(self) -> None:
         try:
             while True:
-                self._wake = trio.Event()
+                self._rest.begin_turn()
                 await self._flush()
+                now_ms = self._hub.now_ms()
                 if self.peer is None:
-                    await self._wake.wait()
-                elif not (self._ask() or await self._tell() or await self._serve()):
-                    await self._rest()
+                    await self._rest.wait()
+                elif self._ask(now_ms) or await self._tell(now_ms) or await self._serve():
+                    continue
+                elif not self.session.pending_bytes:
+                    await self._rest.wait(self._idle_s(now_ms))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._scope.cancel()
 
     async def _flush(self) -> None:
-        while True:
-            parts = self.session.data_to_send()
-            if not parts:
-                return
-            for piece in pieces(parts):
+        while self.session.pending_bytes:
+            for piece in pieces(self.session.data_to_send()):
                 self._patience.sending(trio.current_time())
                 await self.link.send_all(piece)
             self._patience.sending(None)
 
-    async def _rest(self) -> None:
-        """Until something happens or the next delayed thing is due."""
-        if self.session.pending_bytes:
-            return
-        now_ms = self._hub.now_ms()
+    def _idle_s(self, now_ms: int) -> float | None:
+        """How long until the next delayed thing is due; None without one."""
         replica = self._hub.replica
-        times = [
+        times = (
             replica.next_want_ms(self.number, now_ms),
             replica.next_push_ms(self.number, now_ms),
             self._hub.seeker.next_ask_ms(self.number),
-        ]
+        )
         due = [at_ms for at_ms in times if at_ms is not None and at_ms > now_ms]
-        if not due:
-            await self._wake.wait()
-            return
-        with trio.move_on_after((min(due) - now_ms) / 1000):
-            await self._wake.wait()
+        return (min(due) - now_ms) / 1000 if due else None
 
-    def _ask(self) -> bool:
+    def _ask(self, now_ms: int) -> bool:
         if not self._hub.may_fetch():
             return False
-        fetch = self._hub.replica.next_fetch(self.number, self._hub.now_ms())
+        fetch = self._hub.replica.next_fetch(self.number, now_ms)
         if fetch is None:
-            return self._hub.seeker.ask(self, self._hub.now_ms())
+            return self._hub.seeker.ask(self, now_ms)
         self._fetch.ask(fetch)
         return True
 
     async def _serve(self) -> bool:
         """Queues answers, as many as one send takes; False when there are none to give now."""
+        if self._server.is_idle and self._payloads.is_idle:
+            self._queue_bytes = FIRST_QUEUED_BYTES
+            return False
         before = self.session.pending_bytes
         queued = False
         while self.session.pending_bytes - before < self._queue_bytes:
@@ -276,10 +282,10 @@ class LinkRunner:
         self._queue_bytes = min(2 * self._queue_bytes, QUEUED_BYTES)
         return queued
 
-    async def _tell(self) -> bool:
+    async def _tell(self, now_ms: int) -> bool:
         if self.session.credit_bytes < 2 * PUSH_BYTES:
             return False
-        tell = self._hub.replica.next_tell(self.number, self._hub.now_ms())
+        tell = self._hub.replica.next_tell(self.number, now_ms)
         if tell is None:
             return False
         if tell.first is None or not await self._push(tell, tell.first):
@@ -288,18 +294,15 @@ class LinkRunner:
 
     async def _push(self, tell: Tell, first: int) -> bool:
         """Sends events the peer lacks; False when they are too many bytes for that."""
-        served = await self._hub.io(self._hub.holder.find, tell.mark.log_id, None)
-        if served is None or served.head.size - first <= 0:
+        news = await self._hub.io(newest_run, self._hub.holder, tell.mark.log_id, first, PUSH_BYTES)
+        if news is None:
             return True
-        size = served.head.size
-        count, lengths, leaves = await self._hub.io(
-            self._hub.holder.leaf_run, served, first, size, PUSH_BYTES
-        )
-        if count < size - first:
+        head, count, lengths, leaves = news
+        if count < head.size - first:
             return False
-        self.session.send_news(served.head, first, lengths, leaves)
+        self.session.send_news(head, first, lengths, leaves)
         self._pushed_events += count
-        self._hub.replica.pushed(self.number, served.head.mark)
+        self._hub.replica.pushed(self.number, head.mark)
         return True
 
     def _have(self, tell: Tell) -> None:
@@ -416,7 +419,9 @@ class LinkRunner:
         name, tag = event.log, event.tag
         if len(event.log) == 32:
             name, tag = table.name(event.log), table.tag(event.tag)
-        self._hub.replica.have_came(self.number, name, Offer(event.size, tag), self._hub.now_ms())
+        offer = Offer(event.size, tag)
+        if self._hub.replica.have_came(self.number, name, offer, self._hub.now_ms()):
+            self.wake()
 
     def _digest_came(self, event: s.DigestCame) -> None:
         frontier, forks = self._hub.replica.digests()
@@ -448,7 +453,9 @@ class LinkRunner:
             self._hub.replica.suspect(arrival.head.mark, self.number)
         if fetch is not None:
             self._hub.replica.fetched(fetch)
-        self.wake()
+            self._hub.wake_all()
+        elif landed.differs or landed.gap or self.session.pending_bytes:
+            self.wake()
 
     def stored(self, stream: Stream, stored: Stored, *, has_room: bool) -> None:
         """Part of a stream was stored, or all of it, or it failed."""
@@ -472,6 +479,7 @@ class LinkRunner:
             self._hub.replica.refused(fetch)
         else:  # what this store refused is nobody's fault, and is asked for again
             self._hub.replica.fetched(fetch)
+        self._hub.wake_all()
 
     def ask_segment(self, asked: Asked, segment: int) -> None:
         self._fetch.ask_segment(asked, segment)

@@ -67,10 +67,12 @@ class PayloadSeeker:
 
     - X7 Each link is asked for one payload at a time. What it does not supply it is asked for again
       after AGAIN_MS, then after twice as long, up to MAX_AGAIN_MS: a peer that does not hold a
-      payload today may have it from another tomorrow, and nobody tells.
+      payload today may have it from another tomorrow, and nobody tells. So is one that supplied
+      evidence with branches gone, should that be wanted again: others are asked first.
     """
 
     def __init__(self) -> None:
+        self._short: set[tuple[int, bytes]] = set()
         self._sought: dict[bytes, Sought] = {}
         self._intakes: dict[bytes, PayloadIntake] = {}
         self._lines: dict[int, _Line] = {}
@@ -89,6 +91,8 @@ class PayloadSeeker:
     def ask(self, runner: LinkRunner, now_ms: int) -> bool:
         """Asks a link for the next payload that it may supply; one at a time."""
         link = runner.number
+        if not self._sought:
+            return False
         if any(number == link for number, _ in self._under_way):
             return False
         line = self._lines.get(link)
@@ -104,6 +108,9 @@ class PayloadSeeker:
                 line.refusals.pop(key, None)
             elif key in busy:
                 line.waiting.append(key)
+            elif (link, key) in self._short:
+                self._short.remove((link, key))
+                self._put_off(line, key, now_ms)
             else:
                 self._ask_for(runner, item)
                 return True
@@ -147,6 +154,8 @@ class PayloadSeeker:
         if intake.is_whole:
             runner.session.payload_done(event.want_id)
             commit = self._sought[key].commit
+            if intake.lacks:
+                self._short.add((runner.number, key))
             del self._under_way[want], self._intakes[key], self._sought[key]
             hub.start(self._keep, hub, commit, intake.container())
 
@@ -162,12 +171,16 @@ class PayloadSeeker:
         line = self._lines.get(link)
         if key is None or line is None:
             return False
+        self._put_off(line, key, now_ms)
+        return True
+
+    def _put_off(self, line: _Line, key: bytes, now_ms: int) -> None:
         refusals = line.refusals[key] = line.refusals.get(key, 0) + 1
         delay_ms = min(AGAIN_MS << min(refusals - 1, 32), MAX_AGAIN_MS)
         heappush(line.again, (now_ms + delay_ms, key))
-        return True
 
     def link_down(self, link: int) -> None:
+        self._short = {pair for pair in self._short if pair[0] != link}
         for want in [want for want in self._under_way if want[0] == link]:
             del self._under_way[want]
         self._drop_begun()

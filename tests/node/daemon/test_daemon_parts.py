@@ -129,6 +129,7 @@ def follow(
         log,
         needed.extend,
         sought.extend,
+        admit=lambda by_cut, by_seat: None,
         voter=voter,
         said=lambda: None,
         compare=lambda: None,

@@ -328,8 +328,8 @@ def test_a_link_that_says_nothing_is_given_up() -> None:
         await world.settle()
         runner: LinkRunner = next(iter(a.hub.links.values()))
         runner.ask_digest = lambda: None  # type: ignore[method-assign]
-        a.hub.replica._round_at_ms = 10**12
-        b.hub.replica._round_at_ms = 10**12
+        a.hub.replica.rounds.at_ms = 10**12
+        b.hub.replica.rounds.at_ms = 10**12
         other: LinkRunner = next(iter(b.hub.links.values()))
         other.ask_digest = lambda: None  # type: ignore[method-assign]
         await trio.sleep(600)
