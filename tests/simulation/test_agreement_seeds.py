@@ -13,9 +13,9 @@ from scripts.simulation import assembly
 from scripts.simulation.assembly import Meeting, run_meeting
 from scripts.simulation.auditing import fast_program
 
-SEEDS = (5, 16, 19, 80)
-"""A copied home, a seat that forks and signs all, one that signs all, one that shows two histories;
-the second and the last meet every situation between them.
+SEEDS = (17, 16, 13, 68, 18)
+"""A copied home, a seat that forks and signs all, one that signs all, one that shows two histories,
+and nobody dishonest; the first and the last meet every situation between them.
 """
 
 _played: dict[int, Meeting] = {}
@@ -41,8 +41,8 @@ def test_the_seeds_of_the_suite_meet_what_agreement_is_for() -> None:
 
 
 def test_a_seed_plays_the_same_run_again() -> None:
-    assert run_meeting(16) == played(16)
-    assert played(16).trace != played(80).trace
+    assert run_meeting(17) == played(17)
+    assert played(17).trace != played(18).trace
 
 
 def test_seats_that_vote_without_a_certificate_are_found_out(
@@ -58,7 +58,7 @@ def test_finals_that_do_not_carry_their_certificate_are_found_out(
 ) -> None:
     monkeypatch.setattr(Round, "_pool", lambda self, *arguments: None)
     monkeypatch.setattr(machine, "_is_skipped", lambda round_, view: False)
-    assert run_meeting(20).problems
+    assert run_meeting(208).problems
 
 
 def test_a_second_program_that_makes_other_statements_is_found_out(
