@@ -287,12 +287,20 @@ class Citizen(Node):
         return log.leaves[start:stop]
 
     def final_histories(self) -> dict[bytes, list[bytes]]:
-        """The leaves of every log: of its histories the one that the last cut names."""
-        found = {log_id: log.leaves for log_id, log in self.holder.logs.items()}
-        for log_id, mark in self.cut.items():
-            log = self.histories.having(mark)
-            assert log is not None
-            found[log_id] = log.leaves
+        """The leaves of every log: of its histories the one that the last cut names.
+
+        Histories set aside are there under names that no log has: a leader may have shown the
+        proposal that was decided on one of them.
+        """
+        found: dict[bytes, list[bytes]] = {}
+        for log_id, shown in self.holder.logs.items():
+            mark = self.cut.get(log_id)
+            named = shown if mark is None else self.histories.having(mark)
+            assert named is not None
+            found[log_id] = named.leaves
+            for number, log in enumerate(self.histories.of(log_id)):
+                if log is not named:
+                    found[log_id + bytes([number])] = log.leaves
         return found
 
     def _ask(self) -> None:
