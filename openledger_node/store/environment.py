@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -161,6 +162,7 @@ class Environment:
         self.limit_bytes = limit_bytes
         self.read_only = read_only
         self.leaf_hashes = LeafHashes()
+        self._aside: ThreadPoolExecutor | None = None
         if not create and (fault := file_fault(folder / "data.mdb")):
             raise StoreDamaged(
                 f"the store's file cannot be used: {fault}",
@@ -190,7 +192,16 @@ class Environment:
             raise
 
     def close(self) -> None:
+        if self._aside is not None:
+            self._aside.shutdown()
         self.env.close()
+
+    @property
+    def aside(self) -> ThreadPoolExecutor:
+        """A thread for changes that somebody prepares the next of meanwhile, one at a time."""
+        if self._aside is None:
+            self._aside = ThreadPoolExecutor(1, "oln-aside")
+        return self._aside
 
     @property
     def used_bytes(self) -> int:

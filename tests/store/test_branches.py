@@ -145,6 +145,7 @@ def test_compacting_drops_branches_that_were_cut_off_and_keeps_the_others(
     place.show_branch(other)
     cut_off = begun(place, parted(log, 500, "third", 30_000), branch=True)
     cut_off.feed(parted(log, 500, "third", 30_000).leaves[:20_000])
+    cut_off.close()
     before = len(place.items("logs"))
     assert len(place.items("segments")) > 4
     compact(place.store)

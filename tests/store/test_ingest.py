@@ -11,7 +11,7 @@ import pytest
 
 from openledger_node.ledger import merkle
 from openledger_node.ledger.encoding import encode
-from openledger_node.ledger.errors import BadInput, Refused, VerificationFailed
+from openledger_node.ledger.errors import BadInput, Refused, StoreUnavailable, VerificationFailed
 from openledger_node.ledger.forks import verify_fork
 from openledger_node.ledger.heads import sign_head
 from openledger_node.store import ingest as ingesting
@@ -130,6 +130,28 @@ def test_an_import_that_is_cut_off_leaves_nothing_visible_and_can_be_done_again(
     assert_holds(place, log, 300)
     place.ingest(log)
     assert_holds(place, log, 1_001)
+
+
+def test_what_fails_while_more_is_fed_is_raised_by_a_later_call_and_leaves_nothing_visible(
+    place: Place, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingesting, "STAGED_SEGMENTS", 1)
+    chain(log, 1_500)
+
+    def full(*_arguments: object) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    monkeypatch.setattr(logs, "put_sealed", full)
+    ingestion = ingesting.Ingestion(place.store, log.genesis, log.head())
+    with pytest.raises(StoreUnavailable, match="the disk is full"):
+        for start in range(0, len(log.leaves), 256):
+            ingestion.feed(log.leaves[start : start + 256])
+        ingestion.finish()
+    ingestion.close()
+    assert_holds_nothing(place, log)
+    monkeypatch.undo()
+    place.ingest(log)
+    assert_holds(place, log, 1_501)
 
 
 @pytest.mark.parametrize("at", [0, 1, 255, 256, 299])
