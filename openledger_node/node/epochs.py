@@ -52,6 +52,10 @@ LOOKS_AT_A_CLOSE: Final = 16
 
 STATES_BEHIND: Final = 2
 """Epochs before the newest whose states may still come in."""
+UNPROVED_BEHIND: Final = 16
+"""Epochs before the newest whose statements are still signed, and looked for, while fewer than q
+seats have signed them: one that was away, or has lost its seat since, may be the one wanting.
+"""
 
 _ALL_HELD: Final = "all that it names is held"
 _WITNESS: Final = b"witness."
@@ -213,14 +217,27 @@ def missing_logs(core: NodeCore, snapshot: Snapshot) -> tuple[set[bytes], dict[i
     return by_cut, by_seat
 
 
+def unproved_epochs(snapshot: Snapshot) -> list[int]:
+    """Of the last epochs those whose statements fewer than q seats have signed, as far as is known
+    here.
+    """
+    last = snapshot.last_epoch()
+    return [
+        epoch
+        for epoch in range(max(1, last - UNPROVED_BEHIND), last + 1)
+        if len(snapshot.states(epoch)) < seat_set_of(snapshot, epoch).quorum
+    ]
+
+
 def collect_states(core: NodeCore, first: int) -> None:
-    """Keeps the seats' signed states of epochs from `first` on.
+    """Keeps the seats' signed states of epochs from `first` on, and of those still unproved.
 
     Alarms on a different root (A8), and on a FINAL certificate for another cut than the one that
     was verified here first.
     """
     with core.store.read() as snapshot:
         last = snapshot.last_epoch()
+        first = min([first, *unproved_epochs(snapshot)])
         since = {log.log_id: _size_by(snapshot, log.log_id, first) for log in snapshot.logs()}
         sets = {epoch: seat_set_of(snapshot, epoch) for epoch in range(max(1, first), last + 1)}
         found: dict[int, Round] = {}
@@ -318,7 +335,7 @@ def _ask_for_epoch(core: NodeCore, seats: int, progress: Progress) -> EpochClose
 
 def _close(core: NodeCore, progress: Progress) -> EpochClosed:
     catch_up(core, progress=progress)
-    sign_missing_state(core)
+    sign_missing_states(core)
     _file_many_verdicts(core, progress)
     with core.store.read() as snapshot:
         epoch = snapshot.last_epoch() + 1
@@ -329,7 +346,7 @@ def _close(core: NodeCore, progress: Progress) -> EpochClosed:
     with core.store.read() as snapshot:
         folded = fold_decided(core, snapshot, decided, progress)
     _store_epoch(core, decided, folded)
-    sign_missing_state(core)
+    sign_missing_states(core)
     core.store.index_ids()
     with core.store.read() as snapshot:
         return _report(snapshot, folded, "")
@@ -368,7 +385,7 @@ def _may_vote(core: NodeCore, resume: bool) -> int:
             code="rules_version_unknown",
         )
     if seat is None:
-        sign_missing_state(core)  # of the epoch that took the seat away
+        sign_missing_states(core)  # of the epoch that took the seat away
         raise Refused(
             "this home has no seat on its ledger: the witnesses close its epochs",
             hint="export a bundle for a witness, and import the one you get back",
@@ -415,31 +432,39 @@ def say(core: NodeCore, said: Said) -> None:
     core.append([core.draft(said.kind, said.body)])
 
 
-def sign_missing_state(core: NodeCore) -> None:
-    """A8: the seat's signed state of the last epoch, unless it has said it."""
+def sign_missing_states(core: NodeCore) -> None:
+    """A8: the seat's signed states of the last epoch, and of earlier ones that too few seats have
+    signed, unless it has said them.
+    """
+    key, owed = core.key("device"), []
     with core.store.read() as snapshot:
-        epoch = snapshot.last_epoch()
-        seats = seat_set_of(snapshot, epoch)
-        seat = machine.seat_of(seats, core.account_id, core.device, core.key("device"))
-        if epoch == 0 or seat is None or seat.index in snapshot.states(epoch):
-            return
-        record = snapshot.must_epoch(epoch)
-        decided = Decided(
-            epoch,
-            record.view,
-            record.proposal_id,
-            record.cut_id,
-            record.changed,
-            record.certificate,
-        )
+        for epoch in sorted({snapshot.last_epoch(), *unproved_epochs(snapshot)} - {0}):
+            seats = seat_set_of(snapshot, epoch)
+            seat = seats.index_of(core.account_id, core.device)
+            if seat is not None and seat not in snapshot.states(epoch):
+                owed.append(_what_was_decided(snapshot.must_epoch(epoch)))
+    for decided, folded in owed:
+        say(core, machine.state_event(core.ledger_id, decided, folded, key))
+    if owed:
+        collect_states(core, owed[0][0].epoch)
+
+
+def _what_was_decided(record: EpochRecord) -> tuple[Decided, FoldResult]:
+    decided = Decided(
+        record.epoch,
+        record.view,
+        record.proposal_id,
+        record.cut_id,
+        record.changed,
+        record.certificate,
+    )
     folded = FoldResult(
         record.statement_root,
         record.state_digest,
         record.rules_version,
         record.next_set_digest,
     )
-    say(core, machine.state_event(core.ledger_id, decided, folded, seat.key))
-    collect_states(core, epoch)
+    return decided, folded
 
 
 def _report(

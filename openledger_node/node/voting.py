@@ -30,7 +30,7 @@ from openledger_node.ledger.events import parse_event
 from openledger_node.ledger.kinds import parse_body
 from openledger_node.ledger.votes import WitnessState
 from openledger_node.node.core import NodeCore
-from openledger_node.node.epochs import is_due, say, sign_missing_state
+from openledger_node.node.epochs import is_due, say, sign_missing_states, unproved_epochs
 from openledger_node.node.frontiers import held_by
 from openledger_node.node.witness_logs import load_round, seat_set, seat_set_of
 from openledger_node.store.lock import one_at_a_time
@@ -68,15 +68,16 @@ class Voter:
         self._since_ms = 0
 
     def is_seated(self) -> bool:
-        """Whether this device is one of several witnesses, or was in the last epoch.
+        """Whether this device is one of several witnesses, or was in an epoch that is to be signed.
 
         Whose seat an epoch took away still signs that epoch's statement.
         """
         with self._core.store.read() as snapshot:
-            now, before = seat_set(snapshot), seat_set_of(snapshot, snapshot.last_epoch())
-        if len(now.seats) == len(before.seats) == 1:
+            epochs = {snapshot.last_epoch(), *unproved_epochs(snapshot)}
+            sets = [seat_set(snapshot), *(seat_set_of(snapshot, epoch) for epoch in epochs)]
+        if all(len(seats.seats) == 1 for seats in sets):
             return False
-        return self._index(now) is not None or self._index(before) is not None
+        return any(self._index(seats) is not None for seats in sets)
 
     def may_vote(self) -> bool:
         """Whether nothing that this seat may have said before is unknown here."""
@@ -106,7 +107,7 @@ class Voter:
         if not self.is_seated() or not self.may_vote():
             return None
         with one_at_a_time(self._core.home / "ledger", "epoch"):
-            sign_missing_state(self._core)
+            sign_missing_states(self._core)
             for _ in range(MAX_SAID_A_STEP):
                 said, wait_ms = self._next(closing)
                 if said is None:

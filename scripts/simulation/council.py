@@ -143,6 +143,7 @@ class Citizen(Node):
         self.agreed: set[tuple[bytes, bytes]] = set()
         self._closed_s = trio.current_time() if restored else -EPOCH_S
         self._spoken_of: dict[int, set[Mark]] = {}
+        self._unsigned: list[tuple[Decided, FoldResult]] = []
         self._next_round()
 
     def restart(self, disk: MemoryHolder | None = None) -> None:
@@ -210,6 +211,7 @@ class Citizen(Node):
             if self._follow():
                 continue
             self._ask()
+            self._sign()
             said = self._next()
             if said is None:
                 return
@@ -264,7 +266,7 @@ class Citizen(Node):
         self.epoch, self._decided = decided.epoch, decided.proposal_id
         self._closed_s = trio.current_time()
         index = None if self.silent else self.index
-        signs = index is not None and index not in self.round.states and self.may_vote()
+        signs = index is not None and index not in self.round.states
         past, rules = self.round, views.rules(self.state)
         if rules.number != self.seats.number:
             self._take_seat(SeatSet(rules.number, rules.seats))
@@ -277,6 +279,15 @@ class Citizen(Node):
                 folded.rules_version,
                 folded.next_set_digest,
             )
+            self._unsigned.append((decided, result))
+            self._sign()
+
+    def _sign(self) -> None:
+        """A8: the states that this seat owes, also of epochs that it folded before it could say."""
+        if not self._unsigned or not self.may_vote():
+            return
+        unsigned, self._unsigned = self._unsigned, []
+        for decided, result in unsigned:
             said = state_event(self.ledger_id, decided, result, self.device)
             self.say(said.kind, said.body)
 

@@ -16,7 +16,7 @@ from openledger_node.exchange.proofs import ProofFile
 from openledger_node.ledger.errors import OlnError, Refused, UsageError
 from openledger_node.ledger.kinds import DatanetCreate
 from openledger_node.ledger.votes import WitnessReady, WitnessSet
-from openledger_node.node import epochs
+from openledger_node.node import epochs, voting
 from tests.kit.homes import WITNESS, Coop
 
 AUDIT = Path(__file__).resolve().parents[2] / "scripts" / "audit-ledger"
@@ -279,3 +279,33 @@ def test_a_proposal_that_changes_nothing_or_names_nobody_is_refused(coop: Coop) 
         coop[WITNESS].witness_approve("0123456789")
     with pytest.raises(Refused, match="no seat"):
         coop["bo"].witness_propose(add=["cy"])
+
+
+@pytest.mark.rule("A8", "A10")
+def test_a_seat_that_was_away_signs_earlier_statements_too_while_a_quorum_is_wanting(
+    coop: Coop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of four fold an epoch and are gone before they sign it. Once a later epoch is decided,
+    it is not their last one any more: without their word nobody could ever prove it.
+    """
+    to_four(coop)
+    sign = epochs.sign_missing_states
+    cut_off = {coop[name].core.home for name in ("cy", "di")}
+    monkeypatch.setattr(
+        epochs, "sign_missing_states", lambda core: None if core.home in cut_off else sign(core)
+    )
+    monkeypatch.setattr(voting, "sign_missing_states", epochs.sign_missing_states)
+    coop[WITNESS].issue(1_000_000, "cy")
+    everybody_votes(coop, names(coop))
+    wanting = coop[WITNESS].status().epoch
+    coop[WITNESS].issue(1_000_000, "cy")
+    everybody_votes(coop, names(coop))
+    assert coop[WITNESS].status().epoch > wanting
+    assert len(coop[WITNESS].statement(wanting).signatures) == 2
+    cut_off.clear()
+    everybody_votes(coop, names(coop), rounds=2)
+    assert len(coop[WITNESS].statement(wanting).signatures) >= 3
+    for name in names(coop):
+        file = coop.file()
+        coop[name].prove(coop.ids["cy"], file, epoch=wanting)
+        assert verify_file(file).valid

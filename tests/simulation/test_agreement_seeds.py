@@ -58,7 +58,7 @@ def test_finals_that_do_not_carry_their_certificate_are_found_out(
 ) -> None:
     monkeypatch.setattr(Round, "_pool", lambda self, *arguments: None)
     monkeypatch.setattr(machine, "_is_skipped", lambda round_, view: False)
-    assert run_meeting(208).problems
+    assert run_meeting(458).problems
 
 
 def test_a_second_program_that_makes_other_statements_is_found_out(
