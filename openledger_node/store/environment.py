@@ -180,7 +180,7 @@ class Environment:
                 metasync=True,
                 sync=True,
                 readahead=True,
-                meminit=False,
+                meminit=True,  # else what was freed, keys and erased text too, fills gaps of pages
             )
         try:
             with translated("be opened"):

@@ -18,6 +18,7 @@ from openledger_node.store.environment import (
     FORMAT_VERSION,
     SEAL_BYTES,
     WORDS,
+    Environment,
     seal,
     translated,
     unseal,
@@ -41,6 +42,22 @@ def test_any_flipped_bit_breaks_the_seal(key: bytes, value: bytes, data: st.Data
     stored[bit // 8] ^= 1 << bit % 8
     with pytest.raises(StoreDamaged, match="the folded state is damaged"):
         unseal("state", key, bytes(stored))
+
+
+def test_what_the_process_had_in_memory_does_not_fill_the_gaps_of_pages(tmp_path: Path) -> None:
+    """As large as what LMDB allocates for a page, so that it gets what was freed."""
+    freed = b"a key, or a text to be erased "
+    count = 4_104 // len(freed)
+    environment = Environment(tmp_path, create=True, limit_bytes=2**30, read_only=False)
+    for turn in range(50):
+        held = [bytearray(freed * count + bytes(4_104 % len(freed))) for _ in range(100)]
+        held = held[::2]
+        with environment.writing() as txn:
+            for number in range(40):
+                txn.put("facts", b"%d-%d" % (turn, number), bytes(20))
+    environment.close()
+    assert freed not in (tmp_path / "data.mdb").read_bytes()
+    assert held
 
 
 @pytest.mark.rule("S1")
