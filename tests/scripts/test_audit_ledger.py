@@ -184,3 +184,15 @@ def test_a_state_that_the_seats_signed_over_another_root_is_told(
     epoch, body, _, _, root = next(program.audited(stated, program.read_bundle(file, stated)))
     assert epoch == 1
     assert root != body[2]
+
+
+def test_a_python_without_msgpack_is_told_what_is_missing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", str(SCRIPT), "bundle", "genesis"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={},
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "needs msgpack" in done.stderr and "Traceback" not in done.stderr
